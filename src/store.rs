@@ -1,0 +1,311 @@
+//! Where sessions and messages are kept: one redb file, and the only room that knows redb.
+//!
+//! [`Store::read`] sees everything committed before it was called and never waits for a write.
+//! [`Store::write`] returns when what it did is on disk. Both speak in terms of the model:
+//! [`ReadTx`], [`WriteTx`].
+//!
+//! A write goes to the journal, which is what it waits for, and to `fresh` in memory; `settle`
+//! moves it into the tables later. A read looks at both. In here: `tables` (what is kept under
+//! which key), `record` (bytes), `run` (neighbouring rows in one value), `fresh`, `tx`
+//! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`.
+
+mod error;
+mod file;
+mod fresh;
+mod housekeeping;
+mod record;
+mod run;
+mod settle;
+mod tables;
+mod tx;
+mod writer;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable as _, StorageBackend};
+use tokio::sync::{oneshot, watch};
+use tracing::{debug, info};
+
+use crate::model::Clock;
+
+pub use error::{OpenError, OperationError, StoreError};
+use fresh::{Fresh, Step};
+pub use tables::Place;
+pub use tx::{ListedRow, NewMessage, ReadTx, Row, SessionRange, SessionRef, WriteTx};
+use tx::{Tables, View};
+use writer::{Job, Numbers, Operation, Writer};
+
+/// How many operations may wait for the writer: more than connections are served, so that only
+/// a writer that stands still refuses one.
+const QUEUE: usize = 8192;
+
+/// Where the data is and how much memory it may use.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The data file; created when it is not there.
+    pub path: PathBuf,
+    /// Memory for pages of the file, in bytes.
+    pub cache_bytes: usize,
+}
+
+/// A handle to the data; clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    view: Arc<RwLock<View>>,
+    jobs: SyncSender<Job>,
+    failure: watch::Receiver<Option<StoreError>>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Store {
+    /// Opens the data file, creates it when it is not there, and starts the writer.
+    ///
+    /// After an unclean stop the file is repaired first, which takes up to two seconds a GiB
+    /// unless the writer was idle before.
+    ///
+    /// # Errors
+    /// [`OpenError`]. A file that is damaged, foreign, in use or newer is left as it is.
+    pub fn open(config: &StoreConfig, clock: Clock) -> Result<Self, OpenError> {
+        let path = &config.path;
+        let access = |source: std::io::Error| OpenError::Access { path: path.clone(), source };
+        if !path.try_exists().map_err(access)? {
+            file::create(path)?;
+            info!("created data file {}", path.display());
+        }
+        let file = file::open(path).map_err(access)?;
+        if file.metadata().map_err(access)?.len() == 0 {
+            return Err(OpenError::damaged(path, "it is empty, which a data file never is"));
+        }
+        let backend = FileBackend::new(file).map_err(|error| OpenError::refused(path, error))?;
+        Self::open_backend(path, backend, config.cache_bytes, clock)
+    }
+
+    /// A store without a file, for tests: it forgets everything when it is closed.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`], in theory.
+    pub fn in_memory(clock: Clock) -> Result<Self, OpenError> {
+        let db = Builder::new().create_with_backend(InMemoryBackend::new())?;
+        lay_out(&db)?;
+        Self::start(db, clock)
+    }
+
+    /// Reads: shows `work` everything committed up to now.
+    ///
+    /// Blocks on the disk for what is not in memory; `work` must not wait for anything else, and
+    /// must be short, since a commit waits for it before it is shown.
+    ///
+    /// # Errors
+    /// What `work` returns; [`StoreError::Structure`] where redb trips over a damaged page.
+    pub fn read<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(ReadTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        catch_unwind(AssertUnwindSafe(|| work(ReadTx(&view))))
+            .unwrap_or_else(|_| Err(StoreError::Structure("a read panicked".into()).into()))
+    }
+
+    /// Writes: runs `work` in a transaction that it shares with others, and returns when its
+    /// outcome is on disk. Dropping the future does not undo it.
+    ///
+    /// `work` checks everything before its first change, as what it changed stays when it returns
+    /// an error that is no storage error. It may be run more than once; the last run counts.
+    ///
+    /// # Errors
+    /// What `work` returns, or a [`StoreError`] with which nothing was changed. After
+    /// [`StoreError::Io`] alone it is unknown whether something was.
+    pub async fn write<T: Send + 'static, E: OperationError>(
+        &self,
+        verb: &'static str,
+        work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let (reply, outcome) = oneshot::channel();
+        let waiting = Waiting { verb, work, outcome: None, reply };
+        self.jobs.try_send(Job::Run(Box::new(waiting))).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => self.why_closed(),
+        })?;
+        outcome.await.unwrap_or_else(|_| Err(self.why_closed().into()))
+    }
+
+    /// Whether reads and writes work: looks something up, and has the writer do nothing.
+    ///
+    /// # Errors
+    /// The [`StoreError`] that keeps them from working.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.read(|tx| tx.check())?;
+        self.write("check", |tx| tx.check()).await
+    }
+
+    /// Waits until the file has failed and must be opened again; never returns while it is well.
+    pub async fn failure(&self) -> StoreError {
+        let mut failure = self.failure.clone();
+        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+        match failed {
+            Some(error) => error,
+            // The writer ended as it was told to.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Does what is waiting, makes the file quick to open and closes it. Blocks until then.
+    ///
+    /// # Errors
+    /// The [`StoreError`] that the writer ended with, if it did not end well.
+    pub fn close(&self) -> Result<(), StoreError> {
+        // A writer that has ended needs no telling.
+        let _told = self.jobs.send(Job::Close);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            return Err(StoreError::Panicked);
+        }
+        match self.failure.borrow().clone() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn open_backend(
+        path: &Path,
+        backend: impl StorageBackend,
+        cache_bytes: usize,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let (held, gate) = file::HeldBackend::new(backend);
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache_bytes).set_repair_callback(|repair| {
+            let percent = repair.progress() * 100.0;
+            info!("repairing the data file after an unclean stop: {percent:.0} %");
+        });
+        // redb may panic on a file that was damaged while it was closed.
+        let db = catch_unwind(AssertUnwindSafe(|| {
+            let db = builder
+                .create_with_backend(held)
+                .map_err(|error| OpenError::refused(path, error))?;
+            check_schema(path, &db)?;
+            Ok(db)
+        }))
+        .unwrap_or_else(|_| Err(OpenError::damaged(path, "its structure makes no sense")))?;
+        gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
+        Self::start(db, clock)
+    }
+
+    fn start(db: Database, clock: Clock) -> Result<Self, OpenError> {
+        let (view, next) = load(&db)?;
+        let view = Arc::new(RwLock::new(view));
+        let (jobs, waiting) = sync_channel(QUEUE);
+        let (failed, failure) = watch::channel(None);
+        let writer = Writer::new(db, clock, waiting, Arc::clone(&view), next);
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| writer.run()));
+                if let Err(error) = ended.unwrap_or(Err(StoreError::Panicked)) {
+                    failed.send_replace(Some(error));
+                }
+            })
+            .map_err(|error| OpenError::Io(error.to_string()))?;
+        Ok(Self { view, jobs, failure, thread: Arc::new(Mutex::new(Some(thread))) })
+    }
+
+    fn why_closed(&self) -> StoreError {
+        self.failure.borrow().clone().unwrap_or(StoreError::Closed)
+    }
+}
+
+/// An operation with its caller's end of the line.
+struct Waiting<F, T, E> {
+    verb: &'static str,
+    work: F,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Operation for Waiting<F, T, E>
+where
+    F: FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: OperationError,
+{
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
+        let outcome = (self.work)(tx);
+        let spoilt = outcome.as_ref().err().and_then(|error| error.storage()).cloned();
+        self.outcome = Some(outcome);
+        spoilt.map_or(Ok(()), |error| {
+            debug!(verb = self.verb, %error, "{} was not done: {error}", self.verb);
+            Err(error)
+        })
+    }
+
+    fn answer(self: Box<Self>) {
+        // A caller who has gone away does not want to know.
+        let _gone =
+            self.reply.send(self.outcome.unwrap_or_else(|| Err(StoreError::Panicked.into())));
+    }
+
+    fn fail(self: Box<Self>, error: StoreError) {
+        let _gone = self.reply.send(Err(error.into()));
+    }
+}
+
+/// Makes the tables of a new file.
+#[expect(clippy::disallowed_methods, reason = "there is no writer yet")]
+fn lay_out(db: &Database) -> Result<(), StoreError> {
+    let mut transaction = db.begin_write()?;
+    // A crash right after the first start is as cheap as one after a clean stop.
+    transaction.set_quick_repair(true);
+    settle::Settle::open(&transaction)?;
+    transaction.open_table(tables::JOURNAL)?;
+    transaction.open_table(tables::SEQ_TO_CHANGES)?;
+    let version = tables::SCHEMA_VERSION.to_be_bytes();
+    transaction.open_table(tables::META)?.insert(tables::SCHEMA_VERSION_KEY, version.as_slice())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// What is committed, and the numbers that come next. What was not settled before the last stop
+/// is fresh again.
+fn load(db: &Database) -> Result<(View, Numbers), StoreError> {
+    let tx = db.begin_read()?;
+    let session = tx::read_number(&tx.open_table(tables::META)?, tables::NEXT_SESSION)?;
+    let mut next = Numbers { journal: 1, seq: 1, session: session.unwrap_or(1) };
+    let mut fresh = Fresh::default();
+    for entry in tx.open_table(tables::JOURNAL)?.iter()? {
+        let (number, steps) = entry?;
+        next.journal = number.value() + 1;
+        for step in record::decode_steps(number.value(), steps.value())? {
+            if let Step::PutSession(session) = &step {
+                next.session = next.session.max(session.number + 1);
+            }
+            fresh.apply(step);
+        }
+    }
+    if let Some((seq, changes)) = tx.open_table(tables::SEQ_TO_CHANGES)?.last()? {
+        let changes = record::decode_changes(seq.value(), changes.value())?;
+        next.seq = seq.value() + u64::try_from(changes.len()).unwrap_or(u64::MAX);
+    }
+    Ok((View { fresh, tables: Tables::open(&tx)? }, next))
+}
+
+/// Finds out whether the file is ours and not newer than this release.
+fn check_schema(path: &Path, db: &Database) -> Result<(), OpenError> {
+    let found = db.begin_read().map_err(StoreError::from).and_then(|tx| {
+        let meta = tx.open_table(tables::META)?;
+        tx::read_number(&meta, tables::SCHEMA_VERSION_KEY)
+    });
+    match found {
+        Ok(Some(found)) if found > tables::SCHEMA_VERSION => {
+            let (path, known) = (path.to_owned(), tables::SCHEMA_VERSION);
+            Err(OpenError::Newer { path, found, known })
+        }
+        Ok(Some(tables::SCHEMA_VERSION)) => Ok(()),
+        Ok(found) => Err(OpenError::damaged(path, format!("its schema version is {found:?}"))),
+        Err(error) => Err(OpenError::damaged(path, error.to_string())),
+    }
+}

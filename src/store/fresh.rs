@@ -1,0 +1,285 @@
+//! What is on disk in the journal alone: kept in memory too, until the tables show it.
+//!
+//! A commit that had to put each row where it belongs would rewrite a dozen pages all over the
+//! file for every message. So it appends to the journal, and what it did is kept here; the writer
+//! moves it into the tables later, one user at a time in the order of keys, where neighbours
+//! share their pages. What is here hides what the tables have. After a crash it is read from the
+//! journal again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::model::{MessageId, SessionId, Timestamp, UserId};
+
+use super::tables::Place;
+
+/// What a row costs beside its text: keys in the maps below, and their nodes.
+const ROW_OVERHEAD: usize = 200;
+
+/// One thing that a commit did, complete enough to be done again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A session was created or changed: this is its row now.
+    PutSession(Arc<FreshSession>),
+    /// A session was deleted.
+    DeleteSession { user_id: UserId, id: SessionId, number: u64, created_at: Timestamp },
+    /// A message was saved.
+    PutMessage {
+        user_id: UserId,
+        number: u64,
+        at: Timestamp,
+        /// Its id, if the caller chose it.
+        chosen: Option<MessageId>,
+        json: Arc<[u8]>,
+    },
+}
+
+/// A session's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FreshSession {
+    pub(super) id: SessionId,
+    pub(super) user_id: UserId,
+    pub(super) number: u64,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+    pub(super) json: Box<[u8]>,
+}
+
+/// What became of a session.
+#[derive(Debug, Clone)]
+pub(super) enum Fate {
+    /// This is its row.
+    Row(Arc<FreshSession>),
+    /// It was deleted.
+    Gone { id: SessionId, created_at: Timestamp },
+}
+
+/// Whose a session is, or was when it was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It is this user's, and has this number.
+    Live(UserId, u64),
+    /// It was this user's.
+    Gone(UserId),
+}
+
+/// One user's part.
+#[derive(Debug, Default)]
+pub(super) struct FreshUser {
+    /// By number.
+    sessions: HashMap<u64, Fate>,
+    by_updated: BTreeMap<Place, Arc<FreshSession>>,
+    by_created: BTreeMap<Place, Arc<FreshSession>>,
+    messages: BTreeMap<(u64, Timestamp), Arc<[u8]>>,
+    message_ids: HashMap<(u64, MessageId), Timestamp>,
+    bytes: usize,
+}
+
+/// Everything that the tables do not show yet.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    users: HashMap<UserId, FreshUser>,
+    owners: HashMap<SessionId, Owner>,
+    bytes: usize,
+}
+
+impl Fresh {
+    /// Roughly how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// Everybody who has something here, in the order of keys.
+    pub(super) fn users_sorted(&self) -> Vec<UserId> {
+        let mut users: Vec<_> = self.users.keys().cloned().collect();
+        users.sort_unstable();
+        users
+    }
+
+    pub(super) fn user(&self, user: &UserId) -> Option<&FreshUser> {
+        self.users.get(user)
+    }
+
+    /// Whose the session of that id is; `None` if the tables know.
+    pub(super) fn owner(&self, id: &SessionId) -> Option<&Owner> {
+        self.owners.get(id)
+    }
+
+    pub(super) fn apply(&mut self, step: Step) {
+        let (user_id, before) = (step.user_id().clone(), self.bytes);
+        let user = self.users.entry(user_id).or_default();
+        let had = user.bytes;
+        match step {
+            Step::PutSession(session) => {
+                let owner = Owner::Live(session.user_id.clone(), session.number);
+                self.owners.insert(session.id.clone(), owner);
+                user.put_session(session);
+            }
+            Step::DeleteSession { user_id, id, number, created_at } => {
+                self.owners.insert(id.clone(), Owner::Gone(user_id));
+                user.delete_session(id, number, created_at);
+            }
+            Step::PutMessage { number, at, chosen, json, .. } => {
+                user.put_message(number, at, chosen, json);
+            }
+        }
+        self.bytes = before + user.bytes - had;
+    }
+
+    /// Forgets what `user` has here, which the tables show now. An id does not change hands while
+    /// it is here, so the owners that go are this user.
+    pub(super) fn forget(&mut self, user: &UserId) {
+        let Some(gone) = self.users.remove(user) else {
+            return;
+        };
+        self.bytes -= gone.bytes;
+        for fate in gone.sessions.values() {
+            self.owners.remove(fate.id());
+        }
+    }
+}
+
+impl Fate {
+    pub(super) fn id(&self) -> &SessionId {
+        match self {
+            Self::Row(session) => &session.id,
+            Self::Gone { id, .. } => id,
+        }
+    }
+}
+
+impl Step {
+    /// Roughly how long it is on disk.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::PutSession(session) => session.json.len() + ROW_OVERHEAD,
+            Self::DeleteSession { .. } => ROW_OVERHEAD,
+            Self::PutMessage { json, .. } => json.len() + ROW_OVERHEAD,
+        }
+    }
+
+    fn user_id(&self) -> &UserId {
+        match self {
+            Self::PutSession(session) => &session.user_id,
+            Self::DeleteSession { user_id, .. } | Self::PutMessage { user_id, .. } => user_id,
+        }
+    }
+}
+
+impl FreshSession {
+    pub(super) fn place(&self) -> Place {
+        Place { at: self.updated_at, number: self.number }
+    }
+
+    pub(super) fn created_place(&self) -> Place {
+        Place { at: self.created_at, number: self.number }
+    }
+}
+
+impl FreshUser {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What became of session `number`; `None` if the tables know.
+    pub(super) fn session(&self, number: u64) -> Option<&Fate> {
+        self.sessions.get(&number)
+    }
+
+    /// What became of each session that is here, by number.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = (u64, &Fate)> {
+        self.sessions.iter().map(|(number, fate)| (*number, fate))
+    }
+
+    /// The rows within `bounds` of one order, the earliest first.
+    pub(super) fn rows(
+        &self,
+        by_created: bool,
+        bounds: (Bound<Place>, Bound<Place>),
+    ) -> impl DoubleEndedIterator<Item = (Place, &FreshSession)> {
+        let order = if by_created { &self.by_created } else { &self.by_updated };
+        order.range(bounds).map(|(place, session)| (*place, session.as_ref()))
+    }
+
+    /// The messages of session `number` within `bounds`, oldest first.
+    pub(super) fn messages(
+        &self,
+        number: u64,
+        bounds: (Bound<Timestamp>, Bound<Timestamp>),
+    ) -> impl DoubleEndedIterator<Item = (Timestamp, &[u8])> {
+        let from = match bounds.0.map(|at| (number, at)) {
+            Bound::Unbounded => Bound::Included((number, Timestamp::default())),
+            bound => bound,
+        };
+        let to = match bounds.1.map(|at| (number, at)) {
+            Bound::Unbounded => Bound::Included((number, Timestamp::MAX)),
+            bound => bound,
+        };
+        self.messages.range((from, to)).map(|((_, at), json)| (*at, json.as_ref()))
+    }
+
+    /// All messages, those of a session together and oldest first.
+    pub(super) fn all_messages(&self) -> impl Iterator<Item = (u64, Timestamp, &[u8])> {
+        self.messages.iter().map(|((number, at), json)| (*number, *at, json.as_ref()))
+    }
+
+    pub(super) fn message(&self, number: u64, at: Timestamp) -> Option<&[u8]> {
+        self.messages.get(&(number, at)).map(AsRef::as_ref)
+    }
+
+    /// Where the message stands that a caller gave this id.
+    pub(super) fn chosen(&self, number: u64, id: &MessageId) -> Option<Timestamp> {
+        self.message_ids.get(&(number, id.clone())).copied()
+    }
+
+    pub(super) fn all_chosen(&self) -> impl Iterator<Item = (u64, &MessageId, Timestamp)> {
+        self.message_ids.iter().map(|((number, id), at)| (*number, id, *at))
+    }
+
+    fn put_session(&mut self, session: Arc<FreshSession>) {
+        self.take_row(session.number);
+        self.bytes += session.json.len() + ROW_OVERHEAD;
+        self.by_updated.insert(session.place(), Arc::clone(&session));
+        self.by_created.insert(session.created_place(), Arc::clone(&session));
+        self.sessions.insert(session.number, Fate::Row(session));
+    }
+
+    fn delete_session(&mut self, id: SessionId, number: u64, created_at: Timestamp) {
+        self.take_row(number);
+        self.sessions.insert(number, Fate::Gone { id, created_at });
+        let places = (number, Timestamp::default())..=(number, Timestamp::MAX);
+        for (_, json) in self.messages.extract_if(places, |_, _| true) {
+            self.bytes -= json.len() + ROW_OVERHEAD;
+        }
+        self.message_ids.retain(|(of, _), _| *of != number);
+    }
+
+    fn take_row(&mut self, number: u64) {
+        if let Some(Fate::Row(old)) = self.sessions.get(&number) {
+            self.bytes -= old.json.len() + ROW_OVERHEAD;
+            self.by_updated.remove(&old.place());
+            self.by_created.remove(&old.created_place());
+        }
+    }
+
+    fn put_message(
+        &mut self,
+        number: u64,
+        at: Timestamp,
+        chosen: Option<MessageId>,
+        json: Arc<[u8]>,
+    ) {
+        self.bytes += json.len() + ROW_OVERHEAD;
+        if let Some(old) = self.messages.insert((number, at), json) {
+            self.bytes -= old.len() + ROW_OVERHEAD;
+        }
+        if let Some(id) = chosen {
+            self.message_ids.insert((number, id), at);
+        }
+    }
+}

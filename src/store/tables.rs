@@ -1,0 +1,140 @@
+//! Every table of the data file, and the shape of its keys.
+//!
+//! Keys sort as they are read: a page of sessions or messages is one range scan. Only byte
+//! strings and integers are used as redb types, whose encoding redb keeps across its versions.
+//! Keys of places are `prefix be64 be64`, big-endian sorting as the number; the prefix is a user with a
+//! NUL behind, which ids do not hold, or a session's number.
+
+use redb::TableDefinition;
+
+use crate::model::{MessageId, Timestamp, UserId};
+
+/// The shape of this file. A file with a greater number is refused.
+pub(super) const SCHEMA_VERSION: u64 = 1;
+
+type Bytes = &'static [u8];
+
+/// `schema_version` and `next_session` → big-endian u64.
+pub(super) const META: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("meta");
+
+/// The journal: number → what one commit did, in full, as long as the tables below do not show it
+/// yet. All that a write must reach the disk with is at this table's end.
+pub(super) const JOURNAL: TableDefinition<'_, u64, Bytes> = TableDefinition::new("journal");
+
+/// The change log: sequence number of the first → the changes of one commit, without what they
+/// changed.
+pub(super) const SEQ_TO_CHANGES: TableDefinition<'_, u64, Bytes> =
+    TableDefinition::new("seq_to_changes");
+
+/// Session id → whose it is and which run holds its row.
+pub(super) const SESSION_ID_TO_HEAD: TableDefinition<'_, Bytes, Bytes> =
+    TableDefinition::new("session_id_to_head");
+
+/// (user, updated at, session number) of the first → a run of sessions as clients read them.
+pub(super) const USER_AND_UPDATED_TO_SESSIONS: TableDefinition<'_, Bytes, Bytes> =
+    TableDefinition::new("user_and_updated_to_sessions");
+
+/// (user, created at, session number) → session id, for lists by `createdAt`.
+pub(super) const USER_AND_CREATED_TO_SESSION_ID: TableDefinition<'_, Bytes, Bytes> =
+    TableDefinition::new("user_and_created_to_session_id");
+
+/// (session number, place, 0) of the first → a run of messages as clients read them. The place is
+/// a message's time in microseconds, unique within the session.
+pub(super) const SESSION_AND_PLACE_TO_MESSAGES: TableDefinition<'_, Bytes, Bytes> =
+    TableDefinition::new("session_and_place_to_messages");
+
+/// (session number, message id) → place, only for ids that callers chose: one minted here tells
+/// its place itself, which saves a random insertion for each message.
+pub(super) const SESSION_AND_MESSAGE_ID_TO_PLACE: TableDefinition<'_, Bytes, u64> =
+    TableDefinition::new("session_and_message_id_to_place");
+
+/// Numbers of deleted sessions whose messages are still to be swept. A number is never used
+/// again, so a new session of the same id does not see them.
+pub(super) const DELETED_SESSIONS: TableDefinition<'_, u64, ()> =
+    TableDefinition::new("deleted_sessions");
+
+/// Key in [`META`] of the number that the next session gets.
+pub(super) const NEXT_SESSION: &[u8] = b"next_session";
+/// Key in [`META`] of the file's [`SCHEMA_VERSION`].
+pub(super) const SCHEMA_VERSION_KEY: &[u8] = b"schema_version";
+
+/// Where a row stands among those of its user or session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The time that is sorted by.
+    pub at: Timestamp,
+    /// The session's number, which breaks ties; 0 for a message.
+    pub number: u64,
+}
+
+impl Place {
+    /// Before every other place.
+    pub const FIRST: Self = Self { at: Timestamp::from_micros(0), number: 0 };
+    /// After every other place.
+    pub const LAST: Self = Self { at: Timestamp::MAX, number: u64::MAX };
+
+    /// The place of the message that was saved at `at`.
+    pub const fn of_message(at: Timestamp) -> Self {
+        Self { at, number: 0 }
+    }
+}
+
+/// What the keys of `user`'s sessions begin with.
+pub(super) fn user_prefix(user: &UserId) -> Vec<u8> {
+    let mut prefix = Vec::with_capacity(user.as_str().len() + 17);
+    prefix.extend_from_slice(user.as_str().as_bytes());
+    prefix.push(0);
+    prefix
+}
+
+/// The key of what stands at `place` among those that begin with `prefix`.
+pub(super) fn place_key(prefix: &[u8], place: Place) -> Vec<u8> {
+    let (at, number) = (place.at.as_micros().to_be_bytes(), place.number.to_be_bytes());
+    [prefix, &at, &number].concat()
+}
+
+/// The place that a key made by [`place_key`] tells.
+pub(super) fn place_in(key: &[u8]) -> Option<Place> {
+    let (rest, number) = key.split_last_chunk::<8>()?;
+    let (_, at) = rest.split_last_chunk::<8>()?;
+    let at = Timestamp::from_micros(u64::from_be_bytes(*at));
+    Some(Place { at, number: u64::from_be_bytes(*number) })
+}
+
+/// The key of a message that is found by `id`.
+pub(super) fn message_id_key(session: u64, id: &MessageId) -> Vec<u8> {
+    [&session.to_be_bytes(), id.as_str().as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(text: &str) -> UserId {
+        UserId::parse(text).unwrap()
+    }
+
+    fn place(at: u64, number: u64) -> Place {
+        Place { at: Timestamp::from_micros(at), number }
+    }
+
+    fn key(user_id: &str, place: Place) -> Vec<u8> {
+        place_key(&user_prefix(&user(user_id)), place)
+    }
+
+    #[test]
+    fn keys_sort_by_user_then_time_then_number() {
+        let keys = [
+            key("a", Place::FIRST),
+            key("a", place(1, 2)),
+            key("a", place(256, 1)),
+            key("a", Place::LAST),
+            key("a b", place(1, 1)),
+            key("aa", place(1, 1)),
+        ];
+
+        assert!(keys.is_sorted());
+        assert_eq!(place_in(&key("a", place(7, 9))), Some(place(7, 9)));
+        assert_eq!(place_in(b"short"), None);
+    }
+}

@@ -1,0 +1,422 @@
+//! The writer thread: takes what waits, runs it, commits, answers.
+//!
+//! All write concurrency is in this file. What arrives while a commit runs is the next batch, so
+//! that the cost of reaching the disk is shared by as many operations as are waiting for it. An
+//! operation is answered after the commit that holds it, and readers see it from then on.
+//!
+//! An operation changes no table: it notes steps, which a commit appends to the journal and which
+//! are then kept as fresh. So one that fails or panics has done nothing that must be undone; as
+//! later ones of its batch may have seen what it did, they are all run again, one by one.
+//!
+//! What is fresh is settled into the tables when the writer is idle, and along with the batches
+//! when there is too much of it. After a commit that failed nothing is known but that redb
+//! refuses to go on: the thread ends, and [`Store::failure`](super::Store::failure) tells.
+
+use std::collections::{HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use redb::{Database, ReadableDatabase, WriteTransaction};
+use tracing::{debug, error};
+
+use crate::model::{Clock, Timestamp, UserId};
+
+use super::StoreError;
+use super::fresh::{Fresh, Step};
+use super::housekeeping;
+use super::record;
+use super::settle::Settle;
+use super::tables::{JOURNAL, META, NEXT_SESSION, SEQ_TO_CHANGES};
+use super::tx::{Done, Tables, View, WriteTx};
+
+/// How many operations one commit holds at most; also bounds how long the first one waits for
+/// the last one to be run.
+const BATCH: usize = 512;
+
+/// A piece of the journal is at most this large, and one step.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long no operation must arrive before everything fresh is settled and the file is made
+/// quick to repair. Both cost more than the writes themselves, so a busy writer does without.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How much may be fresh before batches settle some of it on their way.
+const FRESH_BYTES: usize = 12 * 1024 * 1024;
+
+/// How much is settled in one commit at least, when something is: some milliseconds of work.
+const SETTLE_BYTES: usize = 256 * 1024;
+
+/// Rows that housekeeping touches in one transaction: some milliseconds of work.
+const CHORE: usize = 1000;
+
+/// After how many batches in a row housekeeping gets its turn when the writer is never idle.
+const BATCHES_PER_CHORE: u32 = 64;
+
+/// The change log keeps this many changes...
+const KEEP_CHANGES: u64 = 1_000_000;
+/// ...and none that is older than this.
+const KEEP_AGE_SECS: u64 = 7 * 24 * 60 * 60;
+
+/// An operation that waits for the writer.
+pub(super) trait Operation: Send {
+    /// Applies it and keeps the outcome. Gives the storage error that spoils the transaction.
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError>;
+    /// Answers with the outcome of the last run.
+    fn answer(self: Box<Self>);
+    /// Answers that it was not done.
+    fn fail(self: Box<Self>, error: StoreError);
+}
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    /// Apply an operation.
+    Run(Box<dyn Operation>),
+    /// Close the file and end.
+    Close,
+}
+
+/// The state of the thread.
+pub(super) struct Writer {
+    db: Database,
+    clock: Clock,
+    jobs: Receiver<Job>,
+    view: Arc<RwLock<View>>,
+    next: Numbers,
+    cycle: Cycle,
+    /// Users who cannot be settled since something of theirs is damaged. The journal keeps what
+    /// is fresh of them.
+    stuck: HashSet<UserId>,
+    /// Whether there was no operation for a while, so that what is left can be done.
+    resting: bool,
+    /// Whether a commit was made that a crash would have to be repaired from.
+    dirty: bool,
+    /// Whether housekeeping may find something to do.
+    chores: bool,
+    batches: u32,
+}
+
+/// The numbers that come next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers {
+    /// Of a piece of the journal.
+    pub(super) journal: u64,
+    /// Of a change.
+    pub(super) seq: u64,
+    /// Of a session.
+    pub(super) session: u64,
+}
+
+/// A turn in which everybody is settled who had something fresh when it began.
+#[derive(Debug, Default)]
+struct Cycle {
+    /// Who is left, in the order of keys.
+    users: VecDeque<UserId>,
+    /// The journal up to this number is not needed when nobody is left.
+    until: u64,
+}
+
+impl Writer {
+    pub(super) fn new(
+        db: Database,
+        clock: Clock,
+        jobs: Receiver<Job>,
+        view: Arc<RwLock<View>>,
+        next: Numbers,
+    ) -> Self {
+        let (cycle, stuck) = (Cycle::default(), HashSet::new());
+        // A start is a good time for what was left undone.
+        let (resting, dirty, chores, batches) = (false, true, true, 0);
+        Self { db, clock, jobs, view, next, cycle, stuck, resting, dirty, chores, batches }
+    }
+
+    /// Works until told to close, until nobody is left who could ask, or until the file fails.
+    pub(super) fn run(mut self) -> Result<(), StoreError> {
+        while let Some(job) = self.next_job()? {
+            let (batch, closing) = self.gather(job);
+            self.commit_batch(batch)?;
+            if closing {
+                break;
+            }
+            while self.view().fresh.bytes() > FRESH_BYTES && self.settle_some()? {}
+        }
+        while self.settle_some()? {}
+        self.make_quick_to_open()?;
+        self.db.close().map_err(StoreError::from)
+    }
+
+    /// Waits for the next job, and makes use of the time in which there is none.
+    fn next_job(&mut self) -> Result<Option<Job>, StoreError> {
+        if self.batches >= BATCHES_PER_CHORE {
+            self.do_chore()?;
+        }
+        loop {
+            let job = match (self.resting, self.dirty) {
+                (true, true) => self.jobs.try_recv().map_err(|error| match error {
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                }),
+                (false, true) => self.jobs.recv_timeout(IDLE),
+                (_, false) => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match job {
+                Ok(job) => {
+                    self.resting = false;
+                    return Ok(Some(job));
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => self.rest()?,
+            }
+        }
+    }
+
+    /// Does a part of what is left to do when nobody asks for anything.
+    fn rest(&mut self) -> Result<(), StoreError> {
+        self.resting = true;
+        if self.settle_some()? {
+            return Ok(());
+        }
+        if self.chores {
+            return self.do_chore();
+        }
+        self.make_quick_to_open()
+    }
+
+    /// `first` and what waits behind it; and whether to close then.
+    fn gather(&self, first: Job) -> (Vec<Box<dyn Operation>>, bool) {
+        let mut batch = Vec::new();
+        for job in std::iter::once(first).chain(self.jobs.try_iter()).take(BATCH) {
+            match job {
+                Job::Run(operation) => batch.push(operation),
+                Job::Close => return (batch, true),
+            }
+        }
+        (batch, false)
+    }
+
+    fn commit_batch(&mut self, mut batch: Vec<Box<dyn Operation>>) -> Result<(), StoreError> {
+        self.batches += 1;
+        match self.run_batch(&mut batch) {
+            Ok(done) => self.commit_and_answer(batch, done),
+            Err(_) => batch.into_iter().try_for_each(|operation| self.commit_alone(operation)),
+        }
+    }
+
+    fn commit_alone(&mut self, operation: Box<dyn Operation>) -> Result<(), StoreError> {
+        let mut batch = vec![operation];
+        let mut done = self.run_batch(&mut batch);
+        if let Err(StoreError::Unsettled(user)) = &done {
+            self.cycle.users.push_front(user.clone());
+            self.settle_some()?;
+            done = self.run_batch(&mut batch);
+        }
+        match done {
+            Ok(done) => self.commit_and_answer(batch, done),
+            Err(error) => {
+                batch.into_iter().for_each(|operation| operation.fail(error.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs the operations one after the other, each seeing what those before it did.
+    fn run_batch(&self, batch: &mut [Box<dyn Operation>]) -> Result<Done, StoreError> {
+        let view = self.view();
+        let mut tx = WriteTx::new(&view, self.clock.now(), self.next.session);
+        for operation in batch {
+            catch_unwind(AssertUnwindSafe(|| operation.run(&mut tx)))
+                .unwrap_or(Err(StoreError::Panicked))?;
+        }
+        Ok(tx.done)
+    }
+
+    fn commit_and_answer(
+        &mut self,
+        batch: Vec<Box<dyn Operation>>,
+        done: Done,
+    ) -> Result<(), StoreError> {
+        if done.steps.is_empty() {
+            batch.into_iter().for_each(Operation::answer);
+            return Ok(());
+        }
+        let committed = self.commit_done(done);
+        match &committed {
+            Ok(()) => batch.into_iter().for_each(Operation::answer),
+            Err(error) => batch.into_iter().for_each(|operation| operation.fail(error.clone())),
+        }
+        committed
+    }
+
+    /// Puts on disk what a batch did, then lets readers see it.
+    fn commit_done(&mut self, done: Done) -> Result<(), StoreError> {
+        let transaction = self.begin()?;
+        let mut next = Numbers { session: done.next_session, ..self.next };
+        {
+            let mut journal = transaction.open_table(JOURNAL)?;
+            for piece in pieces(&done.steps) {
+                let record = record::encode_steps(next.journal, piece)?;
+                journal.insert(next.journal, record.as_slice())?;
+                next.journal += 1;
+            }
+            let record = record::encode_changes(next.seq, &done.changes)?;
+            transaction.open_table(SEQ_TO_CHANGES)?.insert(next.seq, record.as_slice())?;
+            next.seq += u64::try_from(done.changes.len()).unwrap_or(u64::MAX);
+        }
+        commit(transaction)?;
+        (self.next, self.dirty, self.chores) = (next, true, true);
+        self.show(|fresh| done.steps.into_iter().for_each(|step| fresh.apply(step)))
+    }
+
+    /// Settles some users, and tells whether there was anything to settle.
+    fn settle_some(&mut self) -> Result<bool, StoreError> {
+        if self.cycle.users.is_empty() {
+            let fresh = self.view().fresh.users_sorted();
+            let users = fresh.into_iter().filter(|user| !self.stuck.contains(user)).collect();
+            self.cycle = Cycle { users, until: self.next.journal - 1 };
+        }
+        if self.cycle.users.is_empty() {
+            return Ok(false);
+        }
+        let transaction = self.begin()?;
+        let mut settled = Vec::new();
+        let worked = catch_unwind(AssertUnwindSafe(|| self.settle_in(&transaction, &mut settled)));
+        match worked.unwrap_or(Err(StoreError::Panicked)) {
+            Ok(()) => {}
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) => {
+                abort(transaction)?;
+                self.set_aside(settled, &error);
+                return Ok(true);
+            }
+        }
+        commit(transaction)?;
+        (self.dirty, self.chores) = (true, true);
+        self.cycle.users.drain(..settled.len());
+        self.show(|fresh| settled.iter().for_each(|user| fresh.forget(user)))?;
+        Ok(true)
+    }
+
+    /// Settles users until it is enough for one commit, noting in `settled` who was begun with.
+    fn settle_in(
+        &self,
+        transaction: &WriteTransaction,
+        settled: &mut Vec<UserId>,
+    ) -> Result<(), StoreError> {
+        let view = self.view();
+        let mut tables = Settle::open(transaction)?;
+        let mut bytes = 0;
+        for user in &self.cycle.users {
+            settled.push(user.clone());
+            if let Some(fresh) = view.fresh.user(user) {
+                tables.user(user, fresh)?;
+                bytes += fresh.bytes();
+            }
+            if bytes >= SETTLE_BYTES {
+                break;
+            }
+        }
+        let next_session = self.next.session.to_be_bytes();
+        transaction.open_table(META)?.insert(NEXT_SESSION, next_session.as_slice())?;
+        if settled.len() == self.cycle.users.len() && self.stuck.is_empty() {
+            transaction.open_table(JOURNAL)?.retain_in(..=self.cycle.until, |_, _| false)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves out of settling the last of `tried`, in whose data something is damaged.
+    fn set_aside(&mut self, mut tried: Vec<UserId>, error: &StoreError) {
+        let Some(user) = tried.pop() else {
+            return;
+        };
+        error!(%error, "one user's writes stay in the journal: {error}; restore a backup");
+        self.cycle.users.retain(|other| *other != user);
+        self.stuck.insert(user);
+    }
+
+    /// Does one chore: sweeps deleted sessions' messages, else forgets old changes.
+    fn do_chore(&mut self) -> Result<(), StoreError> {
+        self.batches = 0;
+        let week_ago = self.clock.now().as_secs().saturating_sub(KEEP_AGE_SECS);
+        let before = Timestamp::from_micros(week_ago * 1_000_000);
+        let transaction = self.begin()?;
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            Ok::<_, StoreError>(
+                housekeeping::sweep(&transaction, CHORE)?
+                    || housekeeping::prune(&transaction, before, KEEP_CHANGES, CHORE)?,
+            )
+        }));
+        match worked.unwrap_or(Err(StoreError::Panicked)) {
+            Ok(true) => commit(transaction)?,
+            Ok(false) => {
+                self.chores = false;
+                return abort(transaction);
+            }
+            Err(error) if error.is_fatal() => return Err(error),
+            // A damaged record in the way must not stop the writer: the rest is worth serving.
+            Err(error) => {
+                error!(%error, "housekeeping stopped: {error}; restore a backup");
+                self.chores = false;
+                return abort(transaction);
+            }
+        }
+        self.dirty = true;
+        self.show(|_| ())
+    }
+
+    /// Makes the file quick to open after a crash: by an empty commit with the allocator's state.
+    fn make_quick_to_open(&mut self) -> Result<(), StoreError> {
+        if !self.dirty {
+            return Ok(());
+        }
+        let mut transaction = self.begin()?;
+        transaction.set_quick_repair(true);
+        commit(transaction)?;
+        self.dirty = false;
+        debug!("made the data file quick to open after a crash");
+        self.show(|_| ())
+    }
+
+    /// Lets readers see the tables as they are committed, and what is fresh after `change`.
+    fn show(&self, change: impl FnOnce(&mut Fresh)) -> Result<(), StoreError> {
+        let tables = Tables::open(&self.db.begin_read()?)?;
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.tables = tables;
+        change(&mut view.fresh);
+        Ok(())
+    }
+
+    /// What is committed. Only this thread changes it, so that it stays as it is while it works.
+    fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the file that writes")]
+    fn begin(&self) -> Result<WriteTransaction, StoreError> {
+        Ok(self.db.begin_write()?)
+    }
+}
+
+/// Commits. A panic on the way leaves redb in a state from which only opening again helps.
+fn commit(transaction: WriteTransaction) -> Result<(), StoreError> {
+    catch_unwind(AssertUnwindSafe(|| transaction.commit()))
+        .map_or(Err(StoreError::Panicked), |committed| Ok(committed?))
+}
+
+fn abort(transaction: WriteTransaction) -> Result<(), StoreError> {
+    catch_unwind(AssertUnwindSafe(|| transaction.abort()))
+        .map_or(Err(StoreError::Panicked), |aborted| Ok(aborted?))
+}
+
+/// `steps` in pieces of at most [`PIECE_BYTES`], or of one step that is larger.
+fn pieces(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    let mut bytes = 0;
+    steps.chunk_by(move |_, next| {
+        bytes += next.bytes();
+        let together = bytes <= PIECE_BYTES;
+        if !together {
+            bytes = 0;
+        }
+        together
+    })
+}
