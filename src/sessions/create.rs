@@ -1,0 +1,83 @@
+//! Beginning a session.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::model::session::preview;
+use crate::model::{
+    Content, MessageId, Metadata, Role, Session, SessionId, Timestamp, Title, UserId,
+};
+use crate::store::{NewMessage, Store, StoreError, WriteTx};
+
+use super::save_message::message_json;
+use super::{SessionError, Written, owned, raw, to_json};
+
+/// A session to begin.
+#[derive(Debug, Clone, Default)]
+pub struct NewSession {
+    /// Its id; one is minted when the caller chose none.
+    pub id: Option<SessionId>,
+    /// Its title; derived from the first message when the caller chose none.
+    pub title: Option<Title>,
+    /// What the user says first: stored as the session's first message.
+    pub first_message: Option<Content>,
+    /// The caller's JSON object.
+    pub metadata: Option<Metadata>,
+}
+
+/// Begins a session of the caller's, and returns it as JSON. One of that id which the caller has
+/// already is returned as it is, so that a retry is harmless.
+///
+/// # Errors
+/// [`SessionError::IdTaken`] if somebody else has a session of that id; [`SessionError::Store`].
+pub async fn create(
+    store: &Store,
+    caller: UserId,
+    new: NewSession,
+) -> Result<Written, SessionError> {
+    let id = new.id.clone().unwrap_or_else(SessionId::mint);
+    let write = move |tx: &mut WriteTx<'_>| {
+        if let Some(session) = tx.session(&id)? {
+            let session = owned(Some(session), &caller, &id)
+                .map_err(|_| SessionError::IdTaken(id.clone()))?;
+            return Ok(Written::Already(tx.row(&session)?.json));
+        }
+        let at = tx.now();
+        let json = session_json(&id, &caller, &new, at)?;
+        let session = tx.create_session(&id, &caller, at, json.clone())?;
+        if let Some(content) = &new.first_message {
+            let message_id = MessageId::mint(at);
+            let json = message_json(&id, &message_id, Role::User, content, None, at)?;
+            let message = NewMessage { id: message_id, id_is_chosen: false, at, json };
+            tx.put_message(&session, message);
+        }
+        Ok(Written::New(json))
+    };
+    store.write("create", write).await
+}
+
+fn session_json(
+    id: &SessionId,
+    user_id: &UserId,
+    new: &NewSession,
+    at: Timestamp,
+) -> Result<Vec<u8>, StoreError> {
+    let first_message = match &new.first_message {
+        Some(content) => raw(&preview(content.as_str()))?,
+        None => Cow::Borrowed(RawValue::NULL),
+    };
+    let title = new.title.clone().unwrap_or_else(|| Title::derive(new.first_message.as_ref()));
+    let at = raw(&at)?;
+    to_json(&Session {
+        session_id: raw(id.as_str())?,
+        user_id: raw(user_id.as_str())?,
+        title: raw(title.as_str())?,
+        last_message: first_message.clone(),
+        first_message,
+        message_count: u64::from(new.first_message.is_some()),
+        created_at: at.clone(),
+        updated_at: at,
+        metadata: Cow::Borrowed(Metadata::raw_or_empty(new.metadata.as_ref())),
+    })
+}

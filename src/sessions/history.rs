@@ -1,0 +1,140 @@
+//! A session's messages: a page, or all of them in pieces.
+
+use std::ops::{Bound, ControlFlow};
+
+use crate::model::{JsonPage, PageSize, SessionId, Timestamp, UserId};
+use crate::store::{SessionRef, Store};
+
+use super::{SessionError, SortOrder, cursor, owned};
+
+/// How much of a history is sent at once: what a slow reader costs in memory.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Which messages to read, and in what order.
+#[derive(Debug, Clone)]
+pub struct HistoryQuery {
+    /// The session.
+    pub session_id: SessionId,
+    /// [`SortOrder::Asc`] for the oldest first.
+    pub order: SortOrder,
+    /// How many at most; `None` for all.
+    pub limit: Option<PageSize>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+}
+
+/// The JSON of a history: `{"messages":[…],"count":…,"nextCursor":…}`.
+#[derive(Debug)]
+pub enum History {
+    /// All that was asked for.
+    Whole(Vec<u8>),
+    /// The first piece of it, and where the others come from.
+    Pieces(Vec<u8>, Box<Rest>),
+}
+
+/// The rest of a long history, to be read as fast as its reader takes it. Holds no transaction
+/// in between.
+#[derive(Debug)]
+pub struct Rest {
+    store: Store,
+    caller: UserId,
+    session: SessionRef,
+    newest_first: bool,
+    last: Option<Timestamp>,
+    page: Option<JsonPage>,
+}
+
+/// The messages of the caller's session, as JSON.
+///
+/// Sees everything committed before the call. A history that is sent in pieces may also hold what
+/// was saved since; if its session is deleted on the way, it breaks off with an error.
+///
+/// # Errors
+/// [`SessionError::NotFound`] if the caller has no such session; [`SessionError::Cursor`] if the
+/// cursor is not of a history in this order; [`SessionError::Store`].
+pub fn history(
+    store: &Store,
+    caller: &UserId,
+    query: &HistoryQuery,
+) -> Result<History, SessionError> {
+    let newest_first = query.order == SortOrder::Desc;
+    let tag = if newest_first { b'd' } else { b'a' };
+    let last = query.cursor.as_deref().map(|text| cursor::message_place(tag, text)).transpose()?;
+    let session =
+        store.read(|tx| owned(tx.session(&query.session_id)?, caller, &query.session_id))?;
+    let mut rest = Rest {
+        store: store.clone(),
+        caller: caller.clone(),
+        session,
+        newest_first,
+        last,
+        page: Some(JsonPage::begin("messages", 8 * 1024)),
+    };
+    if let Some(limit) = query.limit {
+        let (page, more) = rest.page_of(limit)?;
+        let next = rest.last.filter(|_| more).map(|place| cursor::of_message(tag, place));
+        return Ok(History::Whole(page.finish(next.as_deref())));
+    }
+    match rest.next_piece()? {
+        Some(piece) if rest.page.is_some() => Ok(History::Pieces(piece, Box::new(rest))),
+        piece => Ok(History::Whole(piece.unwrap_or_default())),
+    }
+}
+
+impl Rest {
+    /// The next piece of the JSON; `None` after the last.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`] if the session was deleted; [`SessionError::Store`].
+    pub fn next_piece(&mut self) -> Result<Option<Vec<u8>>, SessionError> {
+        let Some(mut page) = self.page.take() else {
+            return Ok(None);
+        };
+        let more = self.fill(&mut page, |page| page.len() >= PIECE_BYTES)?;
+        if !more {
+            return Ok(Some(page.finish(None)));
+        }
+        let piece = page.take();
+        self.page = Some(page);
+        Ok(Some(piece))
+    }
+
+    fn page_of(&mut self, limit: PageSize) -> Result<(JsonPage, bool), SessionError> {
+        let mut page = JsonPage::begin("messages", 8 * 1024);
+        let more = self.fill(&mut page, |page| page.count() == limit.rows())?;
+        Ok((page, more))
+    }
+
+    /// Appends messages until the page is `full` or there are no more; tells whether there are.
+    fn fill(
+        &mut self,
+        page: &mut JsonPage,
+        full: impl Fn(&JsonPage) -> bool,
+    ) -> Result<bool, SessionError> {
+        let behind = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let places = match self.newest_first {
+            true => (Bound::Unbounded, behind),
+            false => (behind, Bound::Unbounded),
+        };
+        let (session, last) = (&self.session, &mut self.last);
+        let mut more = false;
+        self.store.read(|tx| {
+            // Deleted on the way, and perhaps created anew: what is left is not this history.
+            let now = owned(tx.session(&session.id)?, &self.caller, &session.id)?;
+            if now.number != session.number {
+                return Err(SessionError::NotFound(session.id.clone()));
+            }
+            tx.messages(session, places, self.newest_first, |place, json| {
+                if full(page) {
+                    more = true;
+                    return ControlFlow::Break(());
+                }
+                page.push(json);
+                *last = Some(place);
+                ControlFlow::Continue(())
+            })?;
+            Ok(())
+        })?;
+        Ok(more)
+    }
+}
