@@ -1,0 +1,232 @@
+//! Errors as clients read them: one table from what is wrong to status and code, one place that
+//! writes the body.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tracing::error;
+
+use crate::model::Invalid;
+use crate::sessions::SessionError;
+use crate::store::StoreError;
+
+/// A refusal, before it is known which request it answers.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    status: StatusCode,
+    code: Cow<'static, str>,
+    error: String,
+    message: Cow<'static, str>,
+    header: Option<(HeaderName, HeaderValue)>,
+    /// For the log alone.
+    cause: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        error: impl Into<String>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let (code, error, message) = (code.into(), error.into(), message.into());
+        Self { status, code, error, message, header: None, cause: None }
+    }
+
+    /// A 400.
+    pub(crate) fn bad_request(
+        code: impl Into<Cow<'static, str>>,
+        error: impl Into<String>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, error, message)
+    }
+
+    /// A 401 with the challenge of RFC 6750, section 3.
+    pub(crate) fn unauthorized(
+        code: &'static str,
+        error: &'static str,
+        message: &'static str,
+        challenge: &'static str,
+    ) -> Self {
+        let header = Some((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        Self { header, ..Self::new(StatusCode::UNAUTHORIZED, code, error, message) }
+    }
+
+    /// A 403.
+    pub(crate) fn forbidden(
+        code: &'static str,
+        error: impl Into<String>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, error, message)
+    }
+
+    fn internal(cause: impl Into<String>) -> Self {
+        let (error, message) = ("internal error", "the request id names it in the server's log");
+        let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error, message);
+        Self { cause: Some(cause.into()), ..error }
+    }
+
+    fn unavailable(code: &'static str, error: &'static str, cause: Option<String>) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let message = "try again in a few seconds; a write may have been done, so repeat it by id";
+        let header = Some((RETRY_AFTER, HeaderValue::from_static("2")));
+        Self { header, cause, ..Self::new(status, code, error, message) }
+    }
+
+    /// What a layer that knows only statuses meant.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(
+                status,
+                "body_too_large",
+                "request body is too large; the limit is 1 MiB",
+                "send less at once",
+            ),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                Self::unavailable("timeout", "request took too long", None)
+            }
+            status if status.is_server_error() => Self::internal(status.to_string()),
+            status => {
+                let reason = status.canonical_reason().unwrap_or("refused").to_lowercase();
+                Self::new(status, reason.replace(' ', "_"), reason, "see the API description")
+            }
+        }
+    }
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        let text = error.to_string();
+        match error {
+            SessionError::NotFound(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "session_not_found",
+                "session was not found",
+                "it does not exist, was deleted, or is not yours",
+            ),
+            SessionError::IdTaken(_) => Self::new(
+                StatusCode::CONFLICT,
+                "session_id_taken",
+                text,
+                "leave sessionId out, or choose another",
+            ),
+            SessionError::MessageIdTaken(_) => Self::new(
+                StatusCode::CONFLICT,
+                "message_id_taken",
+                text,
+                "leave id out, or choose another; the stored message was not changed",
+            ),
+            SessionError::Cursor(_) => Self::bad_request(
+                "invalid_cursor",
+                text,
+                "use nextCursor with the parameters of the page that gave it",
+            ),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let cause = error.to_string();
+        match error {
+            StoreError::Busy => Self::unavailable("busy", "server is busy", Some(cause)),
+            StoreError::Closed => Self::unavailable("stopping", "server is stopping", Some(cause)),
+            StoreError::Io(_) => {
+                Self::unavailable("storage_failed", "storage does not work", Some(cause))
+            }
+            StoreError::Damaged { .. }
+            | StoreError::Structure(_)
+            | StoreError::TooLarge { .. }
+            | StoreError::Unsettled(_)
+            | StoreError::Panicked => Self::internal(cause),
+        }
+    }
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        let mut code = String::from(if invalid.missing { "missing_" } else { "invalid_" });
+        for letter in invalid.field.chars() {
+            if letter.is_ascii_uppercase() {
+                code.push('_');
+            }
+            code.push(letter.to_ascii_lowercase());
+        }
+        let message = if invalid.missing { "send it" } else { "correct it; nothing was stored" };
+        Self::bad_request(code, invalid.to_string(), message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if let Some((name, value)) = self.header.clone() {
+            response.headers_mut().insert(name, value);
+        }
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// Writes the body of an error, whichever layer raised it, and logs a failure of ours.
+pub(super) fn render(mut response: Response, request_id: &str) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Text<'a> {
+        error: &'a str,
+        code: &'a str,
+        message: &'a str,
+        request_id: &'a str,
+    }
+
+    let refusal = response.extensions_mut().remove::<Arc<ApiError>>();
+    let refusal = refusal.unwrap_or_else(|| Arc::new(ApiError::of_status(response.status())));
+    if let Some(cause) = &refusal.cause {
+        let (status, code) = (refusal.status.as_u16(), &refusal.code);
+        error!(request.id = request_id, status, "answered {status} {code}: {cause}");
+    }
+    let ApiError { error, code, message, .. } = refusal.as_ref();
+    let text = Text { error, code, message, request_id };
+    let body = serde_json::to_vec(&text).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.remove(CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+/// The answer of a handler that panicked.
+pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let mut cause = String::from("a handler panicked");
+    if let Some(text) = text {
+        // Writing to a String cannot fail.
+        let _written = write!(cause, ": {text}");
+    }
+    ApiError::internal(cause).into_response()
+}
+
+pub(super) async fn unknown_path(uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(100).collect();
+    let error = format!("path {path} does not exist");
+    ApiError::new(StatusCode::NOT_FOUND, "not_found", error, "GET / lists the routes")
+}
+
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    let path: String = uri.path().chars().take(100).collect();
+    let method: String = method.as_str().chars().take(20).collect();
+    let error = format!("method {method} is not allowed on {path}");
+    let message = "the Allow header names those that are; GET / lists the routes";
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", error, message)
+}
