@@ -1,0 +1,85 @@
+//! The command line: what can be asked for. Each flag also comes by environment, which
+//! [`crate::config`] reads; a flag beats it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Chat sessions and message history in one file, served over HTTP.
+///
+/// Without a command it serves. It needs no configuration: it listens on 127.0.0.1:3002, keeps
+/// its data in the current folder, and answers callers on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "orion-chat", version, args_conflicts_with_subcommands = true)]
+#[command(after_help = "\
+Secrets come by environment only: ORION_SHARED_JWT_SECRET or ORION_SHARED_JWT_SECRET_FILE (and \
+_PREVIOUS for rotation) switch tokens on; see the README for the rest.\n\n\
+Exit codes: 0 stopped by SIGTERM or SIGINT, 2 usage, 73 data file cannot be created or written, \
+74 I/O error or damaged file, 75 data file in use, 78 bad configuration, 98 address in use.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve when no command is given.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM or SIGINT (the default).
+    Serve(ServeArgs),
+}
+
+/// How to serve.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// The data file; created if it is not there [env: ORION_CHAT_DATA] [default:
+    /// $STATE_DIRECTORY/orion-chat.redb under systemd, else orion-chat.redb in this folder]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+
+    /// Where to listen; port 0 picks a free one [env: ORION_CHAT_LISTEN; PORT changes the port]
+    /// [default: 127.0.0.1:3002]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+
+    /// How callers are told apart [env: ORION_CHAT_AUTH] [default: jwt if a secret is set, else
+    /// local]
+    #[arg(long, value_enum)]
+    pub auth: Option<AuthMode>,
+
+    /// A web origin whose pages may call, such as <https://*.example.org>; repeat it for more
+    /// [env: ALLOWED_ORIGINS, with commas] [default: the portal's, Vercel's and localhost's]
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    pub allow_origins: Vec<String>,
+
+    /// Memory for pages of the data file, in MiB [env: ORION_CHAT_CACHE_MIB] [default: 64]
+    #[arg(long, value_name = "MIB")]
+    pub cache_mib: Option<u32>,
+
+    /// How to write the log on stderr [env: ORION_CHAT_LOG_FORMAT] [default: text]
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How callers are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuthMode {
+    /// By a signed token
+    Jwt,
+    /// By what they say, if they are on this machine
+    Local,
+    /// By what they say, whoever they are: for a trusted network
+    Off,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}

@@ -1,0 +1,36 @@
+//! orion-chat keeps chat sessions and message history in one embedded file and serves them over
+//! a CORS-enabled REST API: one process, no database server.
+//!
+//! # What it promises
+//!
+//! - An answer 2xx to a write means that it is on disk.
+//! - Nobody sees another's sessions: they answer as if they did not exist.
+//! - Within a session, times strictly increase, whatever the clock does.
+//! - A damaged record is refused, never served.
+//!
+//! # The rooms
+//!
+//! Imports go down only; `tests/architecture` checks it.
+//!
+//! - [`cli`], [`config`]: what was asked for, brought together and checked.
+//! - [`server`]: the listener, the connections, the order of stopping.
+//! - [`http`]: every route, the layers around them, what a request takes and gives.
+//! - [`sessions`]: the verbs, each one transaction.
+//! - [`store`]: the data file; all that knows redb.
+//! - [`model`]: the nouns and their rules.
+//! - [`nss`]: keeps a static binary's name lookups within it.
+//!
+//! # How a request flows
+//!
+//! `http::sessions::save_message` takes the request apart, `sessions::save_message` decides and
+//! writes in `store.write("save_message", …)`, `store::writer` commits it with whatever else is
+//! waiting, and only then is it answered. `grep -rn save_message src` prints that path.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod model;
+pub mod nss;
+pub mod server;
+pub mod sessions;
+pub mod store;

@@ -1,0 +1,151 @@
+//! Parses the command line, starts the log, and runs the chosen command.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use orion_chat::cli::{Cli, Command, LogFormat};
+use orion_chat::config::{self, Config, ConfigError};
+use orion_chat::model::Clock;
+use orion_chat::nss;
+use orion_chat::server::{Server, StartError, announce};
+use orion_chat::store::{OpenError, StoreError};
+
+/// glibc's allocator spends a fifth of the writer's time on buffers of some kilobytes, and keeps
+/// them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads that serve requests beside the one that writes: some may wait for the disk while
+/// others go on.
+const WORKERS_MIN: usize = 2;
+
+fn main() -> ExitCode {
+    nss::pin();
+    let cli = Cli::parse();
+    let args = match cli.command {
+        Some(Command::Serve(args)) => args,
+        None => cli.serve,
+    };
+    match config::load(args, |name| std::env::var_os(name)).map_err(Failure::from).and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Why the process ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("ORION_CHAT_LOG is {0:?}: {1}; write a level such as info or debug")]
+    LogFilter(String, tracing_subscriber::filter::ParseError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("{0}; stopped, so that a new process can open the data file again")]
+    Store(#[from] StoreError),
+    #[error("cannot start: {0}; see the system's limits on threads and descriptors")]
+    System(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// The numbers of sysexits.h where it has one, and EADDRINUSE.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::LogFilter(..)
+            | Self::Start(StartError::Listen { .. } | StartError::Store(OpenError::Newer { .. })) => {
+                78
+            }
+            Self::Start(StartError::AddressInUse { .. }) => 98,
+            Self::Start(StartError::Store(error)) => match error {
+                OpenError::Create { .. } | OpenError::Access { .. } => 73,
+                OpenError::InUse { .. } => 75,
+                OpenError::Newer { .. } | OpenError::Damaged { .. } | OpenError::Io(_) => 74,
+            },
+            Self::Store(_) | Self::System(_) => 74,
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
+    start_log(&config)?;
+    let workers = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers.max(WORKERS_MIN))
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        info!("orion-chat {}", env!("CARGO_PKG_VERSION"));
+        config.warnings.iter().for_each(|warning| warn!("{warning}"));
+        announce(&config.server);
+        let stop = stop_on_signal()?;
+        let server = Server::bind(config.server, Clock::system()).await?;
+        info!("listening on http://{}", server.address());
+        server.run(stop).await?;
+        info!("stopped");
+        Ok(())
+    })
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let filter: Targets = config
+        .log_filter
+        .parse()
+        .map_err(|error| Failure::LogFilter(config.log_filter.clone(), error))?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        // A log that cannot be written must not stop the service.
+        .log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(filter);
+    match config.log_format {
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
+    Ok(())
+}
+
+/// A token that is cancelled by the first SIGTERM or SIGINT. A second one ends the process at
+/// once, as it would without us.
+fn stop_on_signal() -> Result<CancellationToken, std::io::Error> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stopped = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "lives as long as the process")]
+    tokio::spawn(async move {
+        let name = first(&mut terminate, &mut interrupt).await;
+        info!("stopping on {name}");
+        stopped.cancel();
+        let name = first(&mut terminate, &mut interrupt).await;
+        warn!("ending at once on a second {name}; what was answered is on disk");
+        #[expect(clippy::exit, reason = "whoever sends a second signal does not want to wait")]
+        std::process::exit(0);
+    });
+    Ok(stop)
+}
+
+async fn first(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// Says why on stderr, whether or not the log has started.
+#[expect(clippy::print_stderr, reason = "this is what stderr is for")]
+fn complain(failure: &Failure) {
+    eprintln!("orion-chat: {failure}");
+}
