@@ -1,0 +1,8 @@
+//! What clients may depend on, tried over real sockets: one file for each endpoint or promise.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+#![expect(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod flow;
+mod origins;
+mod support;
