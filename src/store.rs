@@ -4,9 +4,9 @@
 //! [`Store::write`] returns when what it did is on disk. Both speak in terms of the model:
 //! [`ReadTx`], [`WriteTx`].
 //!
-//! A write goes to the journal, which is what it waits for, and to `fresh` in memory; `settle`
-//! moves it into the tables later. A read looks at both. In here: `tables` (what is kept under
-//! which key), `record` (bytes), `run` (neighbouring rows in one value), `fresh`, `tx`
+//! A write is appended to the log, which is what it waits for, and kept in memory as `fresh`;
+//! `settle` moves it into the tables later. A read looks at both. In here: `tables` (what is kept under
+//! which key), `record` (bytes), `rows` (what is known of JSON), `run` (neighbouring rows in one value), `fresh`, `tx`
 //! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`.
 
 mod error;
@@ -14,6 +14,7 @@ mod file;
 mod fresh;
 mod housekeeping;
 mod record;
+mod rows;
 mod run;
 mod settle;
 mod tables;
@@ -261,8 +262,7 @@ fn lay_out(db: &Database) -> Result<(), StoreError> {
     // A crash right after the first start is as cheap as one after a clean stop.
     transaction.set_quick_repair(true);
     settle::Settle::open(&transaction)?;
-    transaction.open_table(tables::JOURNAL)?;
-    transaction.open_table(tables::SEQ_TO_CHANGES)?;
+    transaction.open_table(tables::SEQ_TO_STEPS)?;
     let version = tables::SCHEMA_VERSION.to_be_bytes();
     transaction.open_table(tables::META)?.insert(tables::SCHEMA_VERSION_KEY, version.as_slice())?;
     transaction.commit()?;
@@ -273,22 +273,23 @@ fn lay_out(db: &Database) -> Result<(), StoreError> {
 /// is fresh again.
 fn load(db: &Database) -> Result<(View, Numbers), StoreError> {
     let tx = db.begin_read()?;
-    let session = tx::read_number(&tx.open_table(tables::META)?, tables::NEXT_SESSION)?;
-    let mut next = Numbers { journal: 1, seq: 1, session: session.unwrap_or(1) };
+    let (meta, log) = (tx.open_table(tables::META)?, tx.open_table(tables::SEQ_TO_STEPS)?);
+    let session = tx::read_number(&meta, tables::NEXT_SESSION)?;
+    let settled = tx::read_number(&meta, tables::SETTLED)?.unwrap_or(0);
+    let mut next = Numbers { seq: 1, session: session.unwrap_or(1) };
     let mut fresh = Fresh::default();
-    for entry in tx.open_table(tables::JOURNAL)?.iter()? {
-        let (number, steps) = entry?;
-        next.journal = number.value() + 1;
-        for step in record::decode_steps(number.value(), steps.value())? {
-            if let Step::PutSession(session) = &step {
+    if let Some((seq, steps)) = log.last()? {
+        let steps = record::decode_steps(seq.value(), steps.value())?;
+        next.seq = seq.value() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
+    }
+    for entry in log.range(settled + 1..)? {
+        let (seq, steps) = entry?;
+        for step in record::decode_steps(seq.value(), steps.value())? {
+            if let Step::PutSession { session, .. } = &step {
                 next.session = next.session.max(session.number + 1);
             }
             fresh.apply(step);
         }
-    }
-    if let Some((seq, changes)) = tx.open_table(tables::SEQ_TO_CHANGES)?.last()? {
-        let changes = record::decode_changes(seq.value(), changes.value())?;
-        next.seq = seq.value() + u64::try_from(changes.len()).unwrap_or(u64::MAX);
     }
     Ok((View { fresh, tables: Tables::open(&tx)? }, next))
 }

@@ -2,8 +2,10 @@
 //!
 //! Rows that come from elsewhere bring ids of any shape (`session_1759299395565_p0vtcs0b9f`);
 //! ids minted here are `UUIDv7` text. Having no NUL inside, they can be joined into keys with one.
+//! Clones share their text.
 
 use std::fmt;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -16,7 +18,7 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $field:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Takes `text` as an id.
@@ -57,7 +59,7 @@ id!(
 /// Names a user: opaque and compared exactly, but for e-mail addresses (ids that hold an `@`),
 /// which are trimmed and lower-cased.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(Box<str>);
+pub struct UserId(Arc<str>);
 
 impl UserId {
     /// Takes `text` as a user's id.

@@ -48,7 +48,7 @@ pub async fn create(
         let session = tx.create_session(&id, &caller, at, json.clone())?;
         if let Some(content) = &new.first_message {
             let message_id = MessageId::mint(at);
-            let json = message_json(&id, &message_id, Role::User, content, None, at)?;
+            let json = message_json(&id, &message_id, Role::User, &raw(content.as_str())?, None, at)?;
             let message = NewMessage { id: message_id, id_is_chosen: false, at, json };
             tx.put_message(&session, message);
         }

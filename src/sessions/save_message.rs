@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
+
 use crate::model::session::preview;
 use crate::model::{Content, Message, MessageId, Metadata, Role, SessionId, Timestamp, UserId};
 use crate::store::{NewMessage, SessionRef, Store, StoreError, WriteTx};
@@ -36,9 +38,12 @@ pub async fn save_message(
     caller: UserId,
     draft: Draft,
 ) -> Result<Written, SessionError> {
+    // Out here and not in the transaction: there, everybody would wait for it.
+    let content = raw(draft.content.as_str())?;
+    let shown = raw(&preview(draft.content.as_str()))?;
     let write = move |tx: &mut WriteTx<'_>| {
         let session = owned(tx.session(&draft.session_id)?, &caller, &draft.session_id)?;
-        if let Some(written) = already_saved(tx, &session, &draft)? {
+        if let Some(written) = already_saved(tx, &session, &draft, &content)? {
             return Ok(written);
         }
         let stored = tx.row(&session)?;
@@ -46,14 +51,14 @@ pub async fn save_message(
         let mut row = parse_row(&session, &stored)?;
         row.message_count += 1;
         row.updated_at = raw(&at)?;
-        row.last_message = raw(&preview(draft.content.as_str()))?;
+        row.last_message = Cow::Borrowed(&*shown);
         if row.message_count == 1 {
             row.first_message = row.last_message.clone();
         }
         let row = to_json(&row)?;
         let id = draft.id.clone().unwrap_or_else(|| MessageId::mint(at));
-        let Draft { session_id, role, content, metadata, .. } = &draft;
-        let json = message_json(session_id, &id, *role, content, metadata.as_ref(), at)?;
+        let Draft { session_id, role, metadata, .. } = &draft;
+        let json = message_json(session_id, &id, *role, &content, metadata.as_ref(), at)?;
         let id_is_chosen = draft.id.is_some();
         let message = NewMessage { id, id_is_chosen, at, json: json.clone() };
         tx.save_message(&session, message, stored.created_at, row);
@@ -67,6 +72,7 @@ fn already_saved(
     tx: &WriteTx<'_>,
     session: &SessionRef,
     draft: &Draft,
+    content: &RawValue,
 ) -> Result<Option<Written>, SessionError> {
     let Some(id) = &draft.id else {
         return Ok(None);
@@ -78,19 +84,18 @@ fn already_saved(
     if message.id.get() != raw(id.as_str())?.get() {
         return Ok(None);
     }
-    let content = raw(draft.content.as_str())?;
     if message.role != draft.role || message.content.get() != content.get() {
         return Err(SessionError::MessageIdTaken(id.clone()));
     }
     Ok(Some(Written::Already(stored)))
 }
 
-/// The JSON of a message.
+/// The JSON of a message; its `content` is JSON already.
 pub(super) fn message_json(
     session_id: &SessionId,
     id: &MessageId,
     role: Role,
-    content: &Content,
+    content: &RawValue,
     metadata: Option<&Metadata>,
     at: Timestamp,
 ) -> Result<Vec<u8>, StoreError> {
@@ -98,7 +103,7 @@ pub(super) fn message_json(
         id: raw(id.as_str())?,
         session_id: raw(session_id.as_str())?,
         role,
-        content: raw(content.as_str())?,
+        content: Cow::Borrowed(content),
         timestamp: raw(&at)?,
         metadata: Cow::Borrowed(Metadata::raw_or_empty(metadata)),
     })

@@ -7,7 +7,7 @@
 //! journal again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds as _};
 use std::sync::Arc;
 
 use crate::model::{MessageId, SessionId, Timestamp, UserId};
@@ -21,9 +21,15 @@ const ROW_OVERHEAD: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// A session was created or changed: this is its row now.
-    PutSession(Arc<FreshSession>),
-    /// A session was deleted.
-    DeleteSession { user_id: UserId, id: SessionId, number: u64, created_at: Timestamp },
+    PutSession { cause: Cause, session: Arc<FreshSession> },
+    /// A session was deleted at `at`.
+    DeleteSession {
+        user_id: UserId,
+        id: SessionId,
+        number: u64,
+        created_at: Timestamp,
+        at: Timestamp,
+    },
     /// A message was saved.
     PutMessage {
         user_id: UserId,
@@ -33,6 +39,17 @@ pub(super) enum Step {
         chosen: Option<MessageId>,
         json: Arc<[u8]>,
     },
+}
+
+/// Why a session's row was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It was created.
+    Created,
+    /// Its title or metadata changed.
+    Updated,
+    /// The message that the next step puts was saved in it.
+    MessageSaved,
 }
 
 /// A session's row.
@@ -69,8 +86,6 @@ pub(super) enum Owner {
 pub(super) struct FreshUser {
     /// By number.
     sessions: HashMap<u64, Fate>,
-    by_updated: BTreeMap<Place, Arc<FreshSession>>,
-    by_created: BTreeMap<Place, Arc<FreshSession>>,
     messages: BTreeMap<(u64, Timestamp), Arc<[u8]>>,
     message_ids: HashMap<(u64, MessageId), Timestamp>,
     bytes: usize,
@@ -115,12 +130,12 @@ impl Fresh {
         let user = self.users.entry(user_id).or_default();
         let had = user.bytes;
         match step {
-            Step::PutSession(session) => {
+            Step::PutSession { session, .. } => {
                 let owner = Owner::Live(session.user_id.clone(), session.number);
                 self.owners.insert(session.id.clone(), owner);
                 user.put_session(session);
             }
-            Step::DeleteSession { user_id, id, number, created_at } => {
+            Step::DeleteSession { user_id, id, number, created_at, .. } => {
                 self.owners.insert(id.clone(), Owner::Gone(user_id));
                 user.delete_session(id, number, created_at);
             }
@@ -157,15 +172,23 @@ impl Step {
     /// Roughly how long it is on disk.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::PutSession(session) => session.json.len() + ROW_OVERHEAD,
+            Self::PutSession { session, .. } => session.json.len() + ROW_OVERHEAD,
             Self::DeleteSession { .. } => ROW_OVERHEAD,
             Self::PutMessage { json, .. } => json.len() + ROW_OVERHEAD,
         }
     }
 
-    fn user_id(&self) -> &UserId {
+    /// When it was done.
+    pub(super) fn at(&self) -> Timestamp {
         match self {
-            Self::PutSession(session) => &session.user_id,
+            Self::PutSession { session, .. } => session.updated_at,
+            Self::DeleteSession { at, .. } | Self::PutMessage { at, .. } => *at,
+        }
+    }
+
+    pub(super) fn user_id(&self) -> &UserId {
+        match self {
+            Self::PutSession { session, .. } => &session.user_id,
             Self::DeleteSession { user_id, .. } | Self::PutMessage { user_id, .. } => user_id,
         }
     }
@@ -196,14 +219,21 @@ impl FreshUser {
         self.sessions.iter().map(|(number, fate)| (*number, fate))
     }
 
-    /// The rows within `bounds` of one order, the earliest first.
+    /// The rows within `bounds` of one order, the earliest first. Sorted anew for each reader: a
+    /// user has few fresh sessions, and writes come more often.
     pub(super) fn rows(
         &self,
         by_created: bool,
         bounds: (Bound<Place>, Bound<Place>),
-    ) -> impl DoubleEndedIterator<Item = (Place, &FreshSession)> {
-        let order = if by_created { &self.by_created } else { &self.by_updated };
-        order.range(bounds).map(|(place, session)| (*place, session.as_ref()))
+    ) -> Vec<(Place, &FreshSession)> {
+        let rows = self.sessions.values().filter_map(|fate| match fate {
+            Fate::Row(session) if by_created => Some((session.created_place(), session.as_ref())),
+            Fate::Row(session) => Some((session.place(), session.as_ref())),
+            Fate::Gone { .. } => None,
+        });
+        let mut rows: Vec<_> = rows.filter(|(place, _)| bounds.contains(place)).collect();
+        rows.sort_unstable_by_key(|(place, _)| *place);
+        rows
     }
 
     /// The messages of session `number` within `bounds`, oldest first.
@@ -244,8 +274,6 @@ impl FreshUser {
     fn put_session(&mut self, session: Arc<FreshSession>) {
         self.take_row(session.number);
         self.bytes += session.json.len() + ROW_OVERHEAD;
-        self.by_updated.insert(session.place(), Arc::clone(&session));
-        self.by_created.insert(session.created_place(), Arc::clone(&session));
         self.sessions.insert(session.number, Fate::Row(session));
     }
 
@@ -262,8 +290,6 @@ impl FreshUser {
     fn take_row(&mut self, number: u64) {
         if let Some(Fate::Row(old)) = self.sessions.get(&number) {
             self.bytes -= old.json.len() + ROW_OVERHEAD;
-            self.by_updated.remove(&old.place());
-            self.by_created.remove(&old.created_place());
         }
     }
 

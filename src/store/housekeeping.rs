@@ -1,14 +1,14 @@
-//! What is done now and then: messages of deleted sessions, and changes of long ago, go.
+//! What is done now and then: messages of deleted sessions, and the log of long ago, go.
 
 use redb::{ReadableTable as _, WriteTransaction};
 
 use crate::model::Timestamp;
 
 use super::StoreError;
+use super::fresh::Step;
 use super::record;
 use super::tables::{
-    DELETED_SESSIONS, SEQ_TO_CHANGES, SESSION_AND_MESSAGE_ID_TO_PLACE,
-    SESSION_AND_PLACE_TO_MESSAGES,
+    DELETED_SESSIONS, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
 };
 
 /// Removes up to `limit` runs of messages, and ids, of a deleted session; tells whether there was
@@ -37,29 +37,32 @@ pub(super) fn sweep(tx: &WriteTransaction, limit: usize) -> Result<bool, StoreEr
     Ok(true)
 }
 
-/// Forgets the changes of up to `limit` commits that are older than `before` or not among the
-/// newest `keep`, and tells whether there were any. The newest stay, as they tell which number
-/// comes next.
+/// Forgets up to `limit` commits of the log, of those whose steps are settled (up to number
+/// `settled`), if they are older than `before` or not among the newest `keep` steps; tells whether
+/// there were any. The newest stays, as it tells which number comes next.
 pub(super) fn prune(
     tx: &WriteTransaction,
+    settled: u64,
     before: Timestamp,
     keep: u64,
     limit: usize,
 ) -> Result<bool, StoreError> {
-    let mut table = tx.open_table(SEQ_TO_CHANGES)?;
-    let newest = table.last()?.map_or(0, |(seq, _)| seq.value());
+    let mut log = tx.open_table(SEQ_TO_STEPS)?;
+    let newest = log.last()?.map_or(0, |(seq, _)| seq.value());
     let mut pruned = false;
     for _ in 0..limit {
-        let first = match table.first()? {
-            Some((seq, changes)) => (seq.value(), changes.value().to_vec()),
-            None => break,
+        let seq = match log.first()? {
+            Some((seq, steps)) if seq.value() != newest && seq.value() <= settled => {
+                let (seq, is_kept) = (seq.value(), newest - seq.value() <= keep);
+                let is_young = |step: &Step| step.at() >= before;
+                if is_kept && record::decode_steps(seq, steps.value())?.iter().any(is_young) {
+                    break;
+                }
+                seq
+            }
+            _ => break,
         };
-        let (seq, changes) = (first.0, record::decode_changes(first.0, &first.1)?);
-        let is_old = changes.iter().all(|change| change.at < before);
-        if seq == newest || !(is_old || newest - seq > keep) {
-            break;
-        }
-        table.remove(seq)?;
+        log.remove(seq)?;
         pruned = true;
     }
     Ok(pruned)

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
 
-use crate::model::{Change, ChangeKind, MessageId, SessionId, Timestamp, UserId};
+use crate::model::{Invalid, MessageId, SessionId, Timestamp, UserId};
 
 use super::StoreError;
-use super::fresh::{FreshSession, Step};
+use super::fresh::{Cause, FreshSession, Step};
 use super::tables::Place;
 
-/// Larger than any record: the journal is written in pieces of a few MiB.
+/// Larger than any record: the log is written in pieces of a few MiB.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_BYTES>> =
@@ -33,7 +33,7 @@ const ENVELOPE: usize = 5;
 pub(super) struct Head {
     pub(super) user_id: UserId,
     pub(super) number: u64,
-    /// Where the run begins that holds the row.
+    /// The run that holds the row, if the user's newest does not.
     pub(super) run: Place,
 }
 
@@ -47,29 +47,22 @@ struct HeadV1<'a> {
 
 #[derive(Encode, BorrowDecode)]
 struct RunV1<'a> {
+    is_first: bool,
     index: &'a [u8],
     json: &'a [u8],
 }
 
 #[derive(Encode, BorrowDecode)]
-struct ChangeV1<'a> {
-    user_id: &'a str,
-    at_micros: u64,
-    session_id: &'a str,
-    kind: KindV1<'a>,
-}
-
-#[derive(Encode, BorrowDecode)]
-enum KindV1<'a> {
-    SessionCreated,
-    SessionUpdated,
-    SessionDeleted,
-    MessageSaved { message_id: &'a str },
+enum CauseV1 {
+    Created,
+    Updated,
+    MessageSaved,
 }
 
 #[derive(Encode, BorrowDecode)]
 enum StepV1<'a> {
     PutSession {
+        cause: CauseV1,
         user_id: &'a str,
         id: &'a str,
         number: u64,
@@ -82,6 +75,7 @@ enum StepV1<'a> {
         id: &'a str,
         number: u64,
         created_at_micros: u64,
+        at_micros: u64,
     },
     PutMessage {
         user_id: &'a str,
@@ -96,6 +90,7 @@ impl Head {
     pub(super) fn encode(&self, key: &[u8]) -> Result<Vec<u8>, StoreError> {
         encode(
             key,
+            300,
             HeadV1 {
                 user_id: self.user_id.as_str(),
                 number: self.number,
@@ -116,61 +111,36 @@ impl Head {
     }
 }
 
-pub(super) fn encode_run(key: &[u8], index: &[u8], json: &[u8]) -> Result<Vec<u8>, StoreError> {
-    encode(key, RunV1 { index, json })
+/// A run's parts: whether no run before it can hold rows, what says where its rows are, and their
+/// text.
+pub(super) fn encode_run(
+    key: &[u8],
+    is_first: bool,
+    index: &[u8],
+    json: &[u8],
+) -> Result<Vec<u8>, StoreError> {
+    encode(key, 16 + index.len() + json.len(), RunV1 { is_first, index, json })
 }
 
-/// The index and the text of a run.
+/// What [`encode_run`] was given.
 pub(super) fn decode_run<'a>(
     key: &[u8],
     bytes: &'a [u8],
-) -> Result<(&'a [u8], &'a [u8]), StoreError> {
+) -> Result<(bool, &'a [u8], &'a [u8]), StoreError> {
     let run: RunV1<'a> = decode("run", key, bytes)?;
-    Ok((run.index, run.json))
+    Ok((run.is_first, run.index, run.json))
 }
 
-/// The changes of one commit, the first of which has sequence number `seq`.
-pub(super) fn encode_changes(seq: u64, changes: &[Change]) -> Result<Vec<u8>, StoreError> {
-    let changes = changes.iter().map(|change| ChangeV1 {
-        user_id: change.user_id.as_str(),
-        at_micros: change.at.as_micros(),
-        session_id: change.session_id.as_str(),
-        kind: match &change.kind {
-            ChangeKind::SessionCreated => KindV1::SessionCreated,
-            ChangeKind::SessionUpdated => KindV1::SessionUpdated,
-            ChangeKind::SessionDeleted => KindV1::SessionDeleted,
-            ChangeKind::MessageSaved(id) => KindV1::MessageSaved { message_id: id.as_str() },
-        },
-    });
-    encode(&seq.to_be_bytes(), changes.collect::<Vec<_>>())
-}
-
-pub(super) fn decode_changes(seq: u64, bytes: &[u8]) -> Result<Vec<Change>, StoreError> {
-    let key = &seq.to_be_bytes();
-    let bad = |_| damaged("changes", key);
-    let changes: Vec<ChangeV1<'_>> = decode("changes", key, bytes)?;
-    let parse = |change: ChangeV1<'_>| {
-        Ok(Change {
-            user_id: UserId::parse(change.user_id).map_err(bad)?,
-            at: Timestamp::from_micros(change.at_micros),
-            session_id: SessionId::parse(change.session_id).map_err(bad)?,
-            kind: match change.kind {
-                KindV1::SessionCreated => ChangeKind::SessionCreated,
-                KindV1::SessionUpdated => ChangeKind::SessionUpdated,
-                KindV1::SessionDeleted => ChangeKind::SessionDeleted,
-                KindV1::MessageSaved { message_id } => {
-                    ChangeKind::MessageSaved(MessageId::parse(message_id).map_err(bad)?)
-                }
-            },
-        })
-    };
-    changes.into_iter().map(parse).collect()
-}
-
-/// A piece of the journal.
-pub(super) fn encode_steps(number: u64, steps: &[Step]) -> Result<Vec<u8>, StoreError> {
+/// Steps, the first of which has sequence number `seq`.
+pub(super) fn encode_steps(seq: u64, steps: &[Step]) -> Result<Vec<u8>, StoreError> {
+    let size = steps.iter().map(Step::bytes).sum();
     let steps = steps.iter().map(|step| match step {
-        Step::PutSession(session) => StepV1::PutSession {
+        Step::PutSession { cause, session } => StepV1::PutSession {
+            cause: match cause {
+                Cause::Created => CauseV1::Created,
+                Cause::Updated => CauseV1::Updated,
+                Cause::MessageSaved => CauseV1::MessageSaved,
+            },
             user_id: session.user_id.as_str(),
             id: session.id.as_str(),
             number: session.number,
@@ -178,11 +148,12 @@ pub(super) fn encode_steps(number: u64, steps: &[Step]) -> Result<Vec<u8>, Store
             updated_at_micros: session.updated_at.as_micros(),
             json: &session.json,
         },
-        Step::DeleteSession { user_id, id, number, created_at } => StepV1::DeleteSession {
+        Step::DeleteSession { user_id, id, number, created_at, at } => StepV1::DeleteSession {
             user_id: user_id.as_str(),
             id: id.as_str(),
             number: *number,
             created_at_micros: created_at.as_micros(),
+            at_micros: at.as_micros(),
         },
         Step::PutMessage { user_id, number, at, chosen, json } => StepV1::PutMessage {
             user_id: user_id.as_str(),
@@ -192,48 +163,61 @@ pub(super) fn encode_steps(number: u64, steps: &[Step]) -> Result<Vec<u8>, Store
             json,
         },
     });
-    encode(&number.to_be_bytes(), steps.collect::<Vec<_>>())
+    encode(&seq.to_be_bytes(), size, steps.collect::<Vec<_>>())
 }
 
-pub(super) fn decode_steps(number: u64, bytes: &[u8]) -> Result<Vec<Step>, StoreError> {
-    let key = &number.to_be_bytes();
-    let bad = |_| damaged("journal", key);
-    let steps: Vec<StepV1<'_>> = decode("journal", key, bytes)?;
-    let parse = |step: StepV1<'_>| {
-        Ok(match step {
-            StepV1::PutSession {
+/// What [`encode_steps`] was given.
+pub(super) fn decode_steps(seq: u64, bytes: &[u8]) -> Result<Vec<Step>, StoreError> {
+    let key = &seq.to_be_bytes();
+    let steps: Vec<StepV1<'_>> = decode("log entry", key, bytes)?;
+    let steps = steps.into_iter().map(StepV1::parse).collect::<Result<_, _>>();
+    steps.map_err(|_| damaged("log entry", key))
+}
+
+impl StepV1<'_> {
+    fn parse(self) -> Result<Step, Invalid> {
+        Ok(match self {
+            Self::PutSession {
+                cause,
                 user_id,
                 id,
                 number,
                 created_at_micros,
                 updated_at_micros,
                 json,
-            } => Step::PutSession(Arc::new(FreshSession {
-                id: SessionId::parse(id).map_err(bad)?,
-                user_id: UserId::parse(user_id).map_err(bad)?,
-                number,
-                created_at: Timestamp::from_micros(created_at_micros),
-                updated_at: Timestamp::from_micros(updated_at_micros),
-                json: json.into(),
-            })),
-            StepV1::DeleteSession { user_id, id, number, created_at_micros } => {
-                Step::DeleteSession {
-                    user_id: UserId::parse(user_id).map_err(bad)?,
-                    id: SessionId::parse(id).map_err(bad)?,
+            } => Step::PutSession {
+                cause: match cause {
+                    CauseV1::Created => Cause::Created,
+                    CauseV1::Updated => Cause::Updated,
+                    CauseV1::MessageSaved => Cause::MessageSaved,
+                },
+                session: Arc::new(FreshSession {
+                    id: SessionId::parse(id)?,
+                    user_id: UserId::parse(user_id)?,
                     number,
                     created_at: Timestamp::from_micros(created_at_micros),
+                    updated_at: Timestamp::from_micros(updated_at_micros),
+                    json: json.into(),
+                }),
+            },
+            Self::DeleteSession { user_id, id, number, created_at_micros, at_micros } => {
+                Step::DeleteSession {
+                    user_id: UserId::parse(user_id)?,
+                    id: SessionId::parse(id)?,
+                    number,
+                    created_at: Timestamp::from_micros(created_at_micros),
+                    at: Timestamp::from_micros(at_micros),
                 }
             }
-            StepV1::PutMessage { user_id, number, at_micros, chosen, json } => Step::PutMessage {
-                user_id: UserId::parse(user_id).map_err(bad)?,
+            Self::PutMessage { user_id, number, at_micros, chosen, json } => Step::PutMessage {
+                user_id: UserId::parse(user_id)?,
                 number,
                 at: Timestamp::from_micros(at_micros),
-                chosen: chosen.map(MessageId::parse).transpose().map_err(bad)?,
+                chosen: chosen.map(MessageId::parse).transpose()?,
                 json: json.into(),
             },
         })
-    };
-    steps.into_iter().map(parse).collect()
+    }
 }
 
 /// Seals text: a session's id.
@@ -259,8 +243,10 @@ pub(super) fn unseal<'a>(
     }
 }
 
-fn encode(key: &[u8], record: impl Encode) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = vec![V1, 0, 0, 0, 0];
+/// `size` is what the record is likely to take.
+fn encode(key: &[u8], size: usize, record: impl Encode) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::with_capacity(ENVELOPE + size);
+    bytes.extend_from_slice(&[V1, 0, 0, 0, 0]);
     bincode::encode_into_std_write(record, &mut bytes, CONFIG)
         .map_err(|_| StoreError::TooLarge { limit: MAX_BYTES })?;
     Ok(stamp(key, bytes))

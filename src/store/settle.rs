@@ -3,18 +3,17 @@
 //! One user at a time, with everything that is fresh of theirs: their sessions stand together in
 //! the tables, and a run is rewritten once for all that goes into it.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use redb::{ReadableTable, Table, WriteTransaction};
-use serde::Deserialize;
 
 use crate::model::{Timestamp, UserId};
 
 use super::StoreError;
 use super::fresh::{Fate, FreshUser};
 use super::record::{self, Head, damaged};
-use super::run::{NewRow, Rewrite};
+use super::rows;
+use super::run::{NewRow, Rewrite, Run};
 use super::tables::{
     self, DELETED_SESSIONS, Place, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
     SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID, USER_AND_UPDATED_TO_SESSIONS,
@@ -54,14 +53,15 @@ impl<'txn> Settle<'txn> {
     /// Puts everything that is fresh of `user` into the tables.
     pub(super) fn user(&mut self, user: &UserId, fresh: &FreshUser) -> Result<(), StoreError> {
         self.sessions(user, fresh)?;
-        let mut sessions: BTreeMap<u64, Rewrite> = BTreeMap::new();
-        for (number, at, json) in fresh.all_messages() {
-            let row = NewRow { created_at: Timestamp::default(), json: json.into() };
-            sessions.entry(number).or_default().add(Place::of_message(at), row);
-        }
-        for (number, rewrite) in sessions {
+        let mut messages = fresh.all_messages().peekable();
+        while let Some((number, ..)) = messages.peek().copied() {
             let prefix = number.to_be_bytes();
-            rewrite.apply(&mut self.messages, &prefix, MESSAGES_BYTES, |_, _, _| Ok(()))?;
+            let mut rewrite = Rewrite::new(&prefix, MESSAGES_BYTES);
+            while let Some((_, at, json)) = messages.next_if(|(of, ..)| *of == number) {
+                let row = NewRow { created_at: Timestamp::default(), json: json.into() };
+                rewrite.add(Place::of_message(at), row);
+            }
+            rewrite.apply(&mut self.messages, &mut |_, _, _| Ok(()))?;
         }
         for (number, id, at) in fresh.all_chosen() {
             let key = tables::message_id_key(number, id);
@@ -72,19 +72,23 @@ impl<'txn> Settle<'txn> {
 
     fn sessions(&mut self, user: &UserId, fresh: &FreshUser) -> Result<(), StoreError> {
         let prefix = tables::user_prefix(user);
-        let mut rewrite = Rewrite::default();
+        let newest = self.newest(&prefix)?;
+        let mut rewrite = Rewrite::new(&prefix, SESSIONS_BYTES);
         // In which run a fresh session's row was so far.
         let mut runs = HashMap::new();
         for (number, fate) in fresh.sessions() {
             let id = fate.id().as_str().as_bytes();
-            let settled = self.head(id)?.filter(|head| head.number == number);
-            if let Some(head) = &settled {
-                rewrite.remove(head.run, number);
-                runs.insert(number, head.run);
+            let run = match newest.contains(&number) {
+                true => Some(Place::LAST),
+                false => self.head(id)?.filter(|head| head.number == number).map(|head| head.run),
+            };
+            if let Some(run) = run {
+                rewrite.remove(run, number);
+                runs.insert(number, run);
             }
             match fate {
                 Fate::Row(session) => {
-                    if settled.is_none() {
+                    if run.is_none() {
                         let key = tables::place_key(&prefix, session.created_place());
                         let sealed = record::seal(&key, id);
                         self.by_created.insert(key.as_slice(), sealed.as_slice())?;
@@ -93,7 +97,7 @@ impl<'txn> Settle<'txn> {
                     rewrite.add(session.place(), NewRow { created_at: session.created_at, json });
                 }
                 Fate::Gone { created_at, .. } => {
-                    if settled.is_some() {
+                    if run.is_some() {
                         let key = tables::place_key(&prefix, Place { at: *created_at, number });
                         self.heads.remove(id)?;
                         self.by_created.remove(key.as_slice())?;
@@ -103,31 +107,34 @@ impl<'txn> Settle<'txn> {
             }
         }
         let heads = &mut self.heads;
-        rewrite.apply(&mut self.sessions, &prefix, SESSIONS_BYTES, |row, was, run| {
+        rewrite.apply(&mut self.sessions, &mut |row, was, run| {
             let number = row.place.number;
-            if was.as_ref().or(runs.get(&number)) == Some(&run) {
+            let is_known = match was.as_ref().or(runs.get(&number)) {
+                // The newest run is always looked into first, so a head need not tell it.
+                Some(was) => *was == run || run == Place::LAST,
+                None => false,
+            };
+            if is_known {
                 return Ok(());
             }
-            let id = session_id(row.json).ok_or_else(|| damaged("session row", &prefix))?;
-            let id = id.as_bytes();
+            let id = rows::session_id(row.json).ok_or_else(|| damaged("session row", &prefix))?;
+            let id = id.as_str().as_bytes();
             let head = Head { user_id: user.clone(), number, run }.encode(id)?;
             heads.insert(id, head.as_slice())?;
             Ok(())
         })
     }
 
+    /// The numbers of the sessions whose rows are in the newest run.
+    fn newest(&self, prefix: &[u8]) -> Result<HashSet<u64>, StoreError> {
+        let key = tables::place_key(prefix, Place::LAST);
+        let Some(run) = self.sessions.get(key.as_slice())? else {
+            return Ok(HashSet::new());
+        };
+        Ok(Run::decode(&key, run.value())?.rows().map(|row| row.place.number).collect())
+    }
+
     fn head(&self, id: &[u8]) -> Result<Option<Head>, StoreError> {
         self.heads.get(id)?.map(|value| Head::decode(id, value.value())).transpose()
     }
-}
-
-/// The id in a session's JSON.
-fn session_id(json: &[u8]) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow, rename = "sessionId")]
-        id: Cow<'a, str>,
-    }
-
-    serde_json::from_slice::<Named<'_>>(json).ok().map(|named| named.id)
 }

@@ -14,23 +14,20 @@ pub(super) const SCHEMA_VERSION: u64 = 1;
 
 type Bytes = &'static [u8];
 
-/// `schema_version` and `next_session` → big-endian u64.
+/// `schema_version`, `next_session` and `settled` → big-endian u64.
 pub(super) const META: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("meta");
 
-/// The journal: number → what one commit did, in full, as long as the tables below do not show it
-/// yet. All that a write must reach the disk with is at this table's end.
-pub(super) const JOURNAL: TableDefinition<'_, u64, Bytes> = TableDefinition::new("journal");
+/// The log: sequence number of the first → the steps of one commit, in full. All that a write
+/// must reach the disk with is at this table's end. It is the journal of what the tables below do
+/// not show yet, and from there back the change log.
+pub(super) const SEQ_TO_STEPS: TableDefinition<'_, u64, Bytes> =
+    TableDefinition::new("seq_to_steps");
 
-/// The change log: sequence number of the first → the changes of one commit, without what they
-/// changed.
-pub(super) const SEQ_TO_CHANGES: TableDefinition<'_, u64, Bytes> =
-    TableDefinition::new("seq_to_changes");
-
-/// Session id → whose it is and which run holds its row.
+/// Session id → whose it is, and which run holds its row if the newest one does not.
 pub(super) const SESSION_ID_TO_HEAD: TableDefinition<'_, Bytes, Bytes> =
     TableDefinition::new("session_id_to_head");
 
-/// (user, updated at, session number) of the first → a run of sessions as clients read them.
+/// (user, updated at, session number) of the last → a run of sessions as clients read them.
 pub(super) const USER_AND_UPDATED_TO_SESSIONS: TableDefinition<'_, Bytes, Bytes> =
     TableDefinition::new("user_and_updated_to_sessions");
 
@@ -38,7 +35,7 @@ pub(super) const USER_AND_UPDATED_TO_SESSIONS: TableDefinition<'_, Bytes, Bytes>
 pub(super) const USER_AND_CREATED_TO_SESSION_ID: TableDefinition<'_, Bytes, Bytes> =
     TableDefinition::new("user_and_created_to_session_id");
 
-/// (session number, place, 0) of the first → a run of messages as clients read them. The place is
+/// (session number, place, 0) of the last → a run of messages as clients read them. The place is
 /// a message's time in microseconds, unique within the session.
 pub(super) const SESSION_AND_PLACE_TO_MESSAGES: TableDefinition<'_, Bytes, Bytes> =
     TableDefinition::new("session_and_place_to_messages");
@@ -53,6 +50,8 @@ pub(super) const SESSION_AND_MESSAGE_ID_TO_PLACE: TableDefinition<'_, Bytes, u64
 pub(super) const DELETED_SESSIONS: TableDefinition<'_, u64, ()> =
     TableDefinition::new("deleted_sessions");
 
+/// Key in [`META`] of the number of the last step up to which the tables show everything.
+pub(super) const SETTLED: &[u8] = b"settled";
 /// Key in [`META`] of the number that the next session gets.
 pub(super) const NEXT_SESSION: &[u8] = b"next_session";
 /// Key in [`META`] of the file's [`SCHEMA_VERSION`].

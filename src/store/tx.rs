@@ -5,20 +5,25 @@
 //! writer puts on disk.
 
 use std::ops::{Bound, ControlFlow};
-use std::sync::Arc;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use crate::model::{Change, ChangeKind, MessageId, SessionId, Timestamp, UserId};
 
 use super::StoreError;
-use super::fresh::{Fate, Fresh, FreshSession, Owner, Step};
+use super::fresh::{Cause, Fate, Fresh, FreshSession, Owner, Step};
 use super::record::{self, Head, damaged};
-use super::run::{self, PackedRow};
+use super::rows;
+use super::run::{self, PackedRow, Span};
 use super::tables::{
-    self, Place, SEQ_TO_CHANGES, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
+    self, Place, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
     SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID, USER_AND_UPDATED_TO_SESSIONS,
 };
+
+mod write;
+
+pub(super) use write::Done;
+pub use write::{NewMessage, WriteTx};
 
 type ByteKey = &'static [u8];
 
@@ -31,7 +36,7 @@ pub struct SessionRef {
     pub user_id: UserId,
     /// Its number: a session that is deleted and created again gets another one.
     pub number: u64,
-    /// Where the run begins that has its row, unless that is fresh.
+    /// Which run has its row, if neither what is fresh nor the newest run has it.
     run: Option<Place>,
 }
 
@@ -76,7 +81,7 @@ pub(super) struct Tables {
     by_created: ReadOnlyTable<ByteKey, ByteKey>,
     messages: ReadOnlyTable<ByteKey, ByteKey>,
     message_ids: ReadOnlyTable<ByteKey, u64>,
-    changes: ReadOnlyTable<u64, ByteKey>,
+    log: ReadOnlyTable<u64, ByteKey>,
 }
 
 /// Everything that is committed.
@@ -90,25 +95,6 @@ pub(super) struct View {
 #[derive(Debug, Clone, Copy)]
 pub struct ReadTx<'a>(pub(super) &'a View);
 
-/// One operation's view of the batch that it is part of: what was committed, and what the
-/// operations before it did.
-#[derive(Debug)]
-pub struct WriteTx<'a> {
-    view: &'a View,
-    now: Timestamp,
-    staged: Fresh,
-    pub(super) done: Done,
-}
-
-/// What a batch is to put on disk.
-#[derive(Debug, Default)]
-pub(super) struct Done {
-    pub(super) steps: Vec<Step>,
-    pub(super) changes: Vec<Change>,
-    /// The number that the next session gets.
-    pub(super) next_session: u64,
-}
-
 impl Tables {
     pub(super) fn open(tx: &ReadTransaction) -> Result<Self, StoreError> {
         Ok(Self {
@@ -117,7 +103,7 @@ impl Tables {
             by_created: tx.open_table(USER_AND_CREATED_TO_SESSION_ID)?,
             messages: tx.open_table(SESSION_AND_PLACE_TO_MESSAGES)?,
             message_ids: tx.open_table(SESSION_AND_MESSAGE_ID_TO_PLACE)?,
-            changes: tx.open_table(SEQ_TO_CHANGES)?,
+            log: tx.open_table(SEQ_TO_STEPS)?,
         })
     }
 
@@ -136,20 +122,34 @@ impl Tables {
         read: impl FnOnce(PackedRow<'_>) -> T,
     ) -> Result<T, StoreError> {
         let id = session.id.as_str().as_bytes();
-        let run = session.run.ok_or_else(|| damaged("fresh session", id))?;
-        let key = tables::place_key(&tables::user_prefix(&session.user_id), run);
-        let value =
-            self.sessions.get(key.as_slice())?.ok_or_else(|| damaged("session run", &key))?;
-        let run = run::Run::decode(&key, value.value())?;
-        let row = run.rows().rev().find(|row| row.place.number == session.number);
-        row.map(read).ok_or_else(|| damaged("session row", id))
+        let told = session.run.ok_or_else(|| damaged("fresh session", id))?;
+        let prefix = tables::user_prefix(&session.user_id);
+        for place in [Place::LAST, told] {
+            let key = tables::place_key(&prefix, place);
+            let Some(value) = self.sessions.get(key.as_slice())? else {
+                continue;
+            };
+            let mut rows = run::Run::decode(&key, value.value())?.rows();
+            if let Some(row) = rows.rfind(|row| row.place.number == session.number) {
+                return Ok(read(row));
+            }
+        }
+        Err(damaged("session row", id))
+    }
+
+    /// Where the message stands that a caller gave this id.
+    fn chosen(&self, number: u64, id: &MessageId) -> Result<Option<Timestamp>, StoreError> {
+        let key = tables::message_id_key(number, id);
+        let place = self.message_ids.get(key.as_slice())?;
+        Ok(place.map(|place| Timestamp::from_micros(place.value())))
     }
 
     fn message(&self, number: u64, at: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
         let place = Place::of_message(at);
         let bounds = (Bound::Included(place), Bound::Included(place));
+        let span = Span { bounds, newest_first: true };
         let mut found = None;
-        run::scan(&self.messages, &number.to_be_bytes(), bounds, false, |row| {
+        run::scan(&self.messages, &number.to_be_bytes(), span, |row| {
             found = Some(row.json.to_vec());
             Ok(ControlFlow::Break(()))
         })?;
@@ -160,7 +160,7 @@ impl Tables {
 impl ReadTx<'_> {
     /// Reads something of the tables.
     pub(super) fn check(self) -> Result<(), StoreError> {
-        self.0.tables.changes.last()?;
+        self.0.tables.log.last()?;
         Ok(())
     }
 
@@ -195,7 +195,11 @@ impl ReadTx<'_> {
         }
         let fresh = self.0.fresh.user(user);
         let rows = fresh.into_iter().flat_map(|fresh| fresh.rows(range.by_created, range.bounds));
-        let mut rows = directed(rows, range.newest_first).peekable();
+        let mut rows: Vec<_> = rows.collect();
+        if range.newest_first {
+            rows.reverse();
+        }
+        let mut rows = rows.into_iter().peekable();
         let show = |each: &mut dyn FnMut(ListedRow<'_>) -> ControlFlow<()>,
                     place,
                     session: &FreshSession| {
@@ -226,7 +230,8 @@ impl ReadTx<'_> {
     ) -> Result<ControlFlow<()>, StoreError> {
         let (tables, prefix) = (&self.0.tables, tables::user_prefix(user));
         if !range.by_created {
-            return run::scan(&tables.sessions, &prefix, range.bounds, range.newest_first, |row| {
+            let span = Span { bounds: range.bounds, newest_first: range.newest_first };
+            return run::scan(&tables.sessions, &prefix, span, |row| {
                 let PackedRow { place, created_at, json } = row;
                 Ok(each(ListedRow { place, created_at, json }))
             });
@@ -276,8 +281,9 @@ impl ReadTx<'_> {
         let rows = fresh.into_iter().flat_map(|fresh| fresh.messages(number, bounds));
         let mut rows = directed(rows, newest_first).peekable();
         let places = (bounds.0.map(Place::of_message), bounds.1.map(Place::of_message));
+        let span = Span { bounds: places, newest_first };
         let (table, prefix) = (&self.0.tables.messages, number.to_be_bytes());
-        let scanned = run::scan(table, &prefix, places, newest_first, |row| {
+        let scanned = run::scan(table, &prefix, span, |row| {
             let at = row.place.at;
             while let Some((at, json)) =
                 rows.next_if(|(next, _)| comes_before(*next, at, newest_first))
@@ -307,201 +313,47 @@ impl ReadTx<'_> {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Change)>, StoreError> {
-        let table = &self.0.tables.changes;
-        let first =
-            table.range(..=after)?.next_back().transpose()?.map_or(0, |(seq, _)| seq.value());
+        let log = &self.0.tables.log;
+        let first = log.range(..=after)?.next_back().transpose()?.map_or(0, |(seq, _)| seq.value());
         let mut found = Vec::new();
-        for entry in table.range(first..)? {
-            let (seq, changes) = entry?;
-            let changes = record::decode_changes(seq.value(), changes.value())?;
-            let numbered = (seq.value()..).zip(changes);
-            found.extend(numbered.filter(|(seq, change)| *seq > after && change.user_id == *user));
-            if found.len() >= limit {
-                found.truncate(limit);
-                break;
+        for entry in log.range(first..)? {
+            let (seq, steps) = entry?;
+            let steps = record::decode_steps(seq.value(), steps.value())?;
+            for (seq, step) in (seq.value()..).zip(&steps).filter(|(seq, _)| *seq > after) {
+                if step.user_id() != user {
+                    continue;
+                }
+                if let Some(change) = change(step)? {
+                    found.push((seq, change));
+                }
+                if found.len() == limit {
+                    return Ok(found);
+                }
             }
         }
         Ok(found)
     }
 }
 
-/// A message to be stored.
-#[derive(Debug, Clone)]
-pub struct NewMessage {
-    /// Its id, which no message of its session has.
-    pub id: MessageId,
-    /// Whether the caller chose the id, and not we.
-    pub id_is_chosen: bool,
-    /// Its time, which is its place: later than every message of its session.
-    pub at: Timestamp,
-    /// The message as clients read it.
-    pub json: Vec<u8>,
-}
-
-impl<'a> WriteTx<'a> {
-    pub(super) fn new(view: &'a View, now: Timestamp, next_session: u64) -> Self {
-        let done = Done { next_session, ..Done::default() };
-        Self { view, now, staged: Fresh::default(), done }
-    }
-
-    /// Reads something of the tables.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        ReadTx(self.view).check()
-    }
-
-    /// The time of this batch.
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// The session of that id, whoever owns it.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the file cannot be read or is damaged there.
-    pub fn session(&self, id: &SessionId) -> Result<Option<SessionRef>, StoreError> {
-        find(&self.layers(), &self.view.tables, id)
-    }
-
-    /// The row of `session`.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the file cannot be read or is damaged there.
-    pub fn row(&self, session: &SessionRef) -> Result<Row, StoreError> {
-        row(&self.layers(), &self.view.tables, session)
-    }
-
-    /// The message of `session` that has this id, as clients read it; or one that stands where
-    /// the id says, and has another.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the file cannot be read or is damaged there.
-    pub fn message(
-        &self,
-        session: &SessionRef,
-        id: &MessageId,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let layers = self.layers();
-        let users = || layers.iter().filter_map(|fresh| fresh.user(&session.user_id));
-        let number = session.number;
-        let mut at = users().find_map(|user| user.chosen(number, id));
-        if at.is_none() {
-            let key = tables::message_id_key(number, id);
-            let indexed = self.view.tables.message_ids.get(key.as_slice())?;
-            at = indexed.map(|place| Timestamp::from_micros(place.value())).or_else(|| id.place());
+/// What a step of the log means to those who follow the changes; nothing, if the next tells it.
+fn change(step: &Step) -> Result<Option<Change>, StoreError> {
+    let (session_id, kind) = match step {
+        Step::PutSession { cause: Cause::MessageSaved, .. } => return Ok(None),
+        Step::PutSession { cause: Cause::Created, session } => {
+            (session.id.clone(), ChangeKind::SessionCreated)
         }
-        let Some(at) = at else {
-            return Ok(None);
-        };
-        match users().find_map(|user| user.message(number, at)) {
-            Some(json) => Ok(Some(json.to_vec())),
-            None => self.view.tables.message(number, at),
+        Step::PutSession { cause: Cause::Updated, session } => {
+            (session.id.clone(), ChangeKind::SessionUpdated)
         }
-    }
-
-    /// Begins a session, whose id nobody has.
-    ///
-    /// # Errors
-    /// [`StoreError::Unsettled`] if it was another user's until a moment ago.
-    pub fn create_session(
-        &mut self,
-        id: &SessionId,
-        user_id: &UserId,
-        at: Timestamp,
-        json: Vec<u8>,
-    ) -> Result<SessionRef, StoreError> {
-        let owner = self.layers().iter().find_map(|fresh| fresh.owner(id)).cloned();
-        if let Some(Owner::Gone(other)) =
-            owner.filter(|owner| *owner != Owner::Gone(user_id.clone()))
-        {
-            return Err(StoreError::Unsettled(other));
+        Step::DeleteSession { id, .. } => (id.clone(), ChangeKind::SessionDeleted),
+        Step::PutMessage { number, json, .. } => {
+            let (session_id, id) = rows::message_ids(json)
+                .ok_or_else(|| damaged("logged message", &number.to_be_bytes()))?;
+            (session_id, ChangeKind::MessageSaved(id))
         }
-        let number = self.done.next_session;
-        self.done.next_session += 1;
-        let (id, user_id) = (id.clone(), user_id.clone());
-        let session = SessionRef { id, user_id, number, run: None };
-        self.put_row(&session, at, at, json);
-        self.log(&session, at, ChangeKind::SessionCreated);
-        Ok(session)
-    }
-
-    /// Replaces the row of `session`, which changed at `at`.
-    pub fn update_session(
-        &mut self,
-        session: &SessionRef,
-        at: Timestamp,
-        created_at: Timestamp,
-        json: Vec<u8>,
-    ) {
-        self.put_row(session, at, created_at, json);
-        self.log(session, at, ChangeKind::SessionUpdated);
-    }
-
-    /// Saves a message, and the row of its session that follows from it.
-    pub fn save_message(
-        &mut self,
-        session: &SessionRef,
-        message: NewMessage,
-        created_at: Timestamp,
-        session_json: Vec<u8>,
-    ) {
-        self.put_row(session, message.at, created_at, session_json);
-        self.put_message(session, message);
-    }
-
-    /// Saves the first message of a session whose row has it already.
-    pub fn put_message(&mut self, session: &SessionRef, message: NewMessage) {
-        let NewMessage { id, id_is_chosen, at, json } = message;
-        self.step(Step::PutMessage {
-            user_id: session.user_id.clone(),
-            number: session.number,
-            at,
-            chosen: id_is_chosen.then(|| id.clone()),
-            json: json.into(),
-        });
-        self.log(session, at, ChangeKind::MessageSaved(id));
-    }
-
-    /// Deletes `session`, which had this `row`, at `at`. Its messages can be found no more.
-    pub fn delete_session(&mut self, session: &SessionRef, row: &Row, at: Timestamp) {
-        self.step(Step::DeleteSession {
-            user_id: session.user_id.clone(),
-            id: session.id.clone(),
-            number: session.number,
-            created_at: row.created_at,
-        });
-        self.log(session, at, ChangeKind::SessionDeleted);
-    }
-
-    fn layers(&self) -> [&Fresh; 2] {
-        [&self.staged, &self.view.fresh]
-    }
-
-    fn put_row(
-        &mut self,
-        session: &SessionRef,
-        updated_at: Timestamp,
-        created_at: Timestamp,
-        json: Vec<u8>,
-    ) {
-        self.step(Step::PutSession(Arc::new(FreshSession {
-            id: session.id.clone(),
-            user_id: session.user_id.clone(),
-            number: session.number,
-            created_at,
-            updated_at,
-            json: json.into(),
-        })));
-    }
-
-    fn step(&mut self, step: Step) {
-        self.staged.apply(step.clone());
-        self.done.steps.push(step);
-    }
-
-    fn log(&mut self, session: &SessionRef, at: Timestamp, kind: ChangeKind) {
-        let (user_id, session_id) = (session.user_id.clone(), session.id.clone());
-        self.done.changes.push(Change { user_id, at, session_id, kind });
-    }
+    };
+    let (user_id, at) = (step.user_id().clone(), step.at());
+    Ok(Some(Change { user_id, at, session_id, kind }))
 }
 
 /// Reads a number of the meta table, kept as eight big-endian bytes.

@@ -4,8 +4,8 @@
 //! that the cost of reaching the disk is shared by as many operations as are waiting for it. An
 //! operation is answered after the commit that holds it, and readers see it from then on.
 //!
-//! An operation changes no table: it notes steps, which a commit appends to the journal and which
-//! are then kept as fresh. So one that fails or panics has done nothing that must be undone; as
+//! An operation changes no table: it notes steps, which a commit appends to the log and which are
+//! then kept as fresh. So one that fails or panics has done nothing that must be undone; as
 //! later ones of its batch may have seen what it did, they are all run again, one by one.
 //!
 //! What is fresh is settled into the tables when the writer is idle, and along with the batches
@@ -28,14 +28,14 @@ use super::fresh::{Fresh, Step};
 use super::housekeeping;
 use super::record;
 use super::settle::Settle;
-use super::tables::{JOURNAL, META, NEXT_SESSION, SEQ_TO_CHANGES};
-use super::tx::{Done, Tables, View, WriteTx};
+use super::tables::{META, NEXT_SESSION, SEQ_TO_STEPS, SETTLED};
+use super::tx::{Done, Tables, View, WriteTx, read_number};
 
 /// How many operations one commit holds at most; also bounds how long the first one waits for
 /// the last one to be run.
 const BATCH: usize = 512;
 
-/// A piece of the journal is at most this large, and one step.
+/// An entry of the log is at most this large, and one step.
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long no operation must arrive before everything fresh is settled and the file is made
@@ -54,8 +54,8 @@ const CHORE: usize = 1000;
 /// After how many batches in a row housekeeping gets its turn when the writer is never idle.
 const BATCHES_PER_CHORE: u32 = 64;
 
-/// The change log keeps this many changes...
-const KEEP_CHANGES: u64 = 1_000_000;
+/// The log keeps this many steps that are settled, some 100 MB of them...
+const KEEP_STEPS: u64 = 100_000;
 /// ...and none that is older than this.
 const KEEP_AGE_SECS: u64 = 7 * 24 * 60 * 60;
 
@@ -85,8 +85,8 @@ pub(super) struct Writer {
     view: Arc<RwLock<View>>,
     next: Numbers,
     cycle: Cycle,
-    /// Users who cannot be settled since something of theirs is damaged. The journal keeps what
-    /// is fresh of them.
+    /// Users who cannot be settled since something of theirs is damaged. The log keeps what is
+    /// fresh of them.
     stuck: HashSet<UserId>,
     /// Whether there was no operation for a while, so that what is left can be done.
     resting: bool,
@@ -100,9 +100,7 @@ pub(super) struct Writer {
 /// The numbers that come next.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Numbers {
-    /// Of a piece of the journal.
-    pub(super) journal: u64,
-    /// Of a change.
+    /// Of a step.
     pub(super) seq: u64,
     /// Of a session.
     pub(super) session: u64,
@@ -113,7 +111,7 @@ pub(super) struct Numbers {
 struct Cycle {
     /// Who is left, in the order of keys.
     users: VecDeque<UserId>,
-    /// The journal up to this number is not needed when nobody is left.
+    /// The log up to this number is settled when nobody is left.
     until: u64,
 }
 
@@ -253,15 +251,12 @@ impl Writer {
         let transaction = self.begin()?;
         let mut next = Numbers { session: done.next_session, ..self.next };
         {
-            let mut journal = transaction.open_table(JOURNAL)?;
+            let mut log = transaction.open_table(SEQ_TO_STEPS)?;
             for piece in pieces(&done.steps) {
-                let record = record::encode_steps(next.journal, piece)?;
-                journal.insert(next.journal, record.as_slice())?;
-                next.journal += 1;
+                let record = record::encode_steps(next.seq, piece)?;
+                log.insert(next.seq, record.as_slice())?;
+                next.seq += u64::try_from(piece.len()).unwrap_or(u64::MAX);
             }
-            let record = record::encode_changes(next.seq, &done.changes)?;
-            transaction.open_table(SEQ_TO_CHANGES)?.insert(next.seq, record.as_slice())?;
-            next.seq += u64::try_from(done.changes.len()).unwrap_or(u64::MAX);
         }
         commit(transaction)?;
         (self.next, self.dirty, self.chores) = (next, true, true);
@@ -273,7 +268,7 @@ impl Writer {
         if self.cycle.users.is_empty() {
             let fresh = self.view().fresh.users_sorted();
             let users = fresh.into_iter().filter(|user| !self.stuck.contains(user)).collect();
-            self.cycle = Cycle { users, until: self.next.journal - 1 };
+            self.cycle = Cycle { users, until: self.next.seq - 1 };
         }
         if self.cycle.users.is_empty() {
             return Ok(false);
@@ -319,7 +314,8 @@ impl Writer {
         let next_session = self.next.session.to_be_bytes();
         transaction.open_table(META)?.insert(NEXT_SESSION, next_session.as_slice())?;
         if settled.len() == self.cycle.users.len() && self.stuck.is_empty() {
-            transaction.open_table(JOURNAL)?.retain_in(..=self.cycle.until, |_, _| false)?;
+            let until = self.cycle.until.to_be_bytes();
+            transaction.open_table(META)?.insert(SETTLED, until.as_slice())?;
         }
         Ok(())
     }
@@ -329,7 +325,7 @@ impl Writer {
         let Some(user) = tried.pop() else {
             return;
         };
-        error!(%error, "one user's writes stay in the journal: {error}; restore a backup");
+        error!(%error, "one user's writes stay in the log: {error}; restore a backup");
         self.cycle.users.retain(|other| *other != user);
         self.stuck.insert(user);
     }
@@ -341,9 +337,11 @@ impl Writer {
         let before = Timestamp::from_micros(week_ago * 1_000_000);
         let transaction = self.begin()?;
         let worked = catch_unwind(AssertUnwindSafe(|| {
+            let meta = transaction.open_table(META)?;
+            let settled = read_number(&meta, SETTLED)?.unwrap_or(0);
             Ok::<_, StoreError>(
                 housekeeping::sweep(&transaction, CHORE)?
-                    || housekeeping::prune(&transaction, before, KEEP_CHANGES, CHORE)?,
+                    || housekeeping::prune(&transaction, settled, before, KEEP_STEPS, CHORE)?,
             )
         }));
         match worked.unwrap_or(Err(StoreError::Panicked)) {
