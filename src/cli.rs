@@ -1,6 +1,8 @@
 //! The command line: what can be asked for. Each flag also comes by environment, which
 //! [`crate::config`] reads; a flag beats it.
 
+#![expect(clippy::doc_markdown, reason = "these comments are the text of --help")]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -14,12 +14,15 @@ mod health;
 mod sessions;
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -29,17 +32,31 @@ use crate::store::Store;
 
 use auth::Auth;
 use cors::Cors;
+use edge::RequestIds;
 pub use error::ApiError;
 
 /// What handlers work with. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+#[derive(Debug)]
+pub struct Parts {
     store: Store,
-    auth: Arc<Auth>,
-    cors: Arc<Cors>,
+    auth: Auth,
+    cors: Cors,
     clock: Clock,
     started: Timestamp,
     limits: Limits,
+    request_ids: RequestIds,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// How much of a request is taken, and for how long it may last.
@@ -75,7 +92,8 @@ impl App {
     /// What handlers work with, from its parts.
     pub fn new(store: Store, auth: Auth, cors: Cors, clock: Clock, limits: Limits) -> Self {
         let started = clock.now();
-        Self { store, auth: Arc::new(auth), cors: Arc::new(cors), clock, started, limits }
+        let request_ids = RequestIds::new();
+        Self(Arc::new(Parts { store, auth, cors, clock, started, limits, request_ids }))
     }
 }
 
@@ -99,17 +117,16 @@ pub fn router(app: App, more: Router<App>) -> Router {
     layer(routes, app)
 }
 
-/// The layers, innermost first: each `layer` wraps those above it. CORS is outside whatever may
-/// refuse, so that a browser can read every refusal.
+/// The layers, outermost first. CORS is outside whatever may refuse, so that a browser can read
+/// every refusal.
 fn layer(routes: Router<App>, app: App) -> Router {
-    let limits = app.limits;
-    let timeout =
-        TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, limits.request_time);
-    routes
-        .layer(RequestBodyLimitLayer::new(limits.body_bytes))
-        .layer(timeout)
+    let Limits { body_bytes, request_time, .. } = app.limits;
+    // All in one: a router boxes its routes anew with each layer that it is given.
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(app.clone(), edge::apply))
+        .layer(from_fn_with_state(app.clone(), cors::apply))
         .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), cors::apply))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::apply))
-        .with_state(app)
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, request_time))
+        .layer(RequestBodyLimitLayer::new(body_bytes));
+    routes.layer(layers).with_state(app)
 }

@@ -39,7 +39,7 @@ use fresh::{Fresh, Step};
 pub use tables::Place;
 pub use tx::{ListedRow, NewMessage, ReadTx, Row, SessionRange, SessionRef, WriteTx};
 use tx::{Tables, View};
-use writer::{Job, Numbers, Operation, Writer};
+use writer::{Job, Numbers, Operation, Seat, Writer};
 
 /// How many operations may wait for the writer: more than connections are served, so that only
 /// a writer that stands still refuses one.
@@ -50,9 +50,15 @@ const QUEUE: usize = 8192;
 pub struct StoreConfig {
     /// The data file; created when it is not there.
     pub path: PathBuf,
-    /// Memory for pages of the file, in bytes.
+    /// Memory for pages of the file, and for what is not yet in its place there, in bytes.
     pub cache_bytes: usize,
 }
+
+/// How the cache is shared out, in eighths: to pages, and to what is fresh. The more may be fresh,
+/// the more rows go into each page that is rewritten when it is settled. The eighth that is left
+/// is what the allocator rounds pages up by.
+const PAGES_EIGHTHS: usize = 4;
+const FRESH_EIGHTHS: usize = 3;
 
 /// A handle to the data; clones share it.
 #[derive(Debug, Clone)]
@@ -93,7 +99,7 @@ impl Store {
     pub fn in_memory(clock: Clock) -> Result<Self, OpenError> {
         let db = Builder::new().create_with_backend(InMemoryBackend::new())?;
         lay_out(&db)?;
-        Self::start(db, clock)
+        Self::start(db, 1024 * 1024, clock)
     }
 
     /// Reads: shows `work` everything committed up to now.
@@ -140,7 +146,7 @@ impl Store {
     /// # Errors
     /// The [`StoreError`] that keeps them from working.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.read(|tx| tx.check())?;
+        self.read(|tx: ReadTx<'_>| tx.check())?;
         self.write("check", |tx| tx.check()).await
     }
 
@@ -180,7 +186,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let (held, gate) = file::HeldBackend::new(backend);
         let mut builder = Builder::new();
-        builder.set_cache_size(cache_bytes).set_repair_callback(|repair| {
+        builder.set_cache_size(cache_bytes / 8 * PAGES_EIGHTHS).set_repair_callback(|repair| {
             let percent = repair.progress() * 100.0;
             info!("repairing the data file after an unclean stop: {percent:.0} %");
         });
@@ -194,15 +200,16 @@ impl Store {
         }))
         .unwrap_or_else(|_| Err(OpenError::damaged(path, "its structure makes no sense")))?;
         gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
-        Self::start(db, clock)
+        Self::start(db, cache_bytes / 8 * FRESH_EIGHTHS, clock)
     }
 
-    fn start(db: Database, clock: Clock) -> Result<Self, OpenError> {
+    fn start(db: Database, fresh_bytes: usize, clock: Clock) -> Result<Self, OpenError> {
         let (view, next) = load(&db)?;
         let view = Arc::new(RwLock::new(view));
         let (jobs, waiting) = sync_channel(QUEUE);
         let (failed, failure) = watch::channel(None);
-        let writer = Writer::new(db, clock, waiting, Arc::clone(&view), next);
+        let seat = Seat { db, clock, jobs: waiting, view: Arc::clone(&view), fresh_bytes };
+        let writer = Writer::new(seat, next);
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {

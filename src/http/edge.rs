@@ -1,5 +1,7 @@
 //! The outermost layer: names each request, writes the body of each error, and logs.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
@@ -13,7 +15,7 @@ use super::{App, error};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) -> Response {
-    let id = request_id(&request);
+    let id = given_id(&request).unwrap_or_else(|| app.request_ids.mint());
     let logged = enabled!(Level::DEBUG)
         .then(|| (app.clock.now(), request.method().clone(), request.uri().path().to_owned()));
     let mut response = next.run(request).await;
@@ -34,13 +36,30 @@ pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-/// The caller's id for this request, if it is 1 to 128 visible ASCII characters; else a new one.
-fn request_id(request: &Request) -> HeaderValue {
+/// Makes ids for requests that bring none: unique within the service's life, and among its lives.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    life: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    pub(super) fn new() -> Self {
+        let (life, _) = Uuid::new_v4().as_u64_pair();
+        Self { life, count: AtomicU64::new(1) }
+    }
+
+    fn mint(&self) -> HeaderValue {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let text = format!("{:016x}-{count:x}", self.life);
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("none"))
+    }
+}
+
+/// The caller's id for this request, if it is 1 to 128 visible ASCII characters.
+fn given_id(request: &Request) -> Option<HeaderValue> {
     let given = request.headers().get(REQUEST_ID).filter(|id| {
         (1..=128).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
     });
-    given.cloned().unwrap_or_else(|| {
-        let minted = Uuid::now_v7().to_string();
-        HeaderValue::try_from(minted).unwrap_or(HeaderValue::from_static("none"))
-    })
+    given.cloned()
 }

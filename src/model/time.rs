@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::fmt::temporal::Pieces;
 use serde::{Serialize, Serializer};
 
 use super::Invalid;
@@ -16,8 +17,8 @@ use super::invalid::excerpt;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// 9999-12-31T23:59:59.999999Z, the last that RFC 3339 can write.
-    pub const MAX: Self = Self(253_402_300_799_999_999);
+    /// 9999-12-30T21:59:59.999999Z, the last that is within the year 9999 in every time zone.
+    pub const MAX: Self = Self(253_402_207_199_999_999);
 
     /// The instant `micros` microseconds after 1970 began, at most [`Timestamp::MAX`].
     pub const fn from_micros(micros: u64) -> Self {
@@ -46,10 +47,7 @@ impl Timestamp {
     /// # Errors
     /// [`Invalid`], naming `field`, when it is neither.
     pub fn parse_start(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        if let Ok(time) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self::from_signed(time.as_microsecond()));
-        }
-        parse_date(field, text).map(Self::from_signed)
+        parse(field, text).map(|(start, _)| Self::from_signed(start))
     }
 
     /// Takes the end of what `text` names: the last microsecond of the millisecond of an RFC 3339
@@ -61,11 +59,8 @@ impl Timestamp {
     /// # Errors
     /// [`Invalid`], naming `field`, when it is neither.
     pub fn parse_end(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        if let Ok(time) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self::from_signed(time.as_millisecond().saturating_mul(1000) + 999));
-        }
-        let midnight = parse_date(field, text)?;
-        Ok(Self::from_signed(midnight + 24 * 60 * 60 * 1_000_000 - 1))
+        parse(field, text)
+            .map(|(start, unit)| Self::from_signed(start - start.rem_euclid(unit) + unit - 1))
     }
 
     fn from_signed(micros: i64) -> Self {
@@ -73,17 +68,33 @@ impl Timestamp {
     }
 }
 
-fn parse_date(field: &'static str, text: &str) -> Result<i64, Invalid> {
-    text.parse::<jiff::civil::Date>()
-        .ok()
-        // A civil date parses from a longer text too; what stands behind it must not be ignored.
-        .filter(|_| text.len() == "2026-11-23".len())
-        .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok())
-        .map(|midnight| midnight.timestamp().as_microsecond())
-        .ok_or_else(|| {
-            let problem = "it must be an RFC 3339 date-time or a date such as 2026-11-23";
-            Invalid::wrong(field, format!("is {}; {problem}", excerpt(text)))
-        })
+const MILLISECOND: i64 = 1000;
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 24 * 60 * 60 * SECOND;
+
+/// The microseconds to what `text` names, and the length of what it names.
+fn parse(field: &'static str, text: &str) -> Result<(i64, i64), Invalid> {
+    try_parse(text).ok_or_else(|| {
+        let problem = "it must be an RFC 3339 date-time or a date such as 2026-11-23";
+        Invalid::wrong(field, format!("is {}; {problem}", excerpt(text)))
+    })
+}
+
+/// By its pieces, as those who mean for ever write the last second of 9999, and that is more than
+/// a `jiff::Timestamp` holds.
+fn try_parse(text: &str) -> Option<(i64, i64)> {
+    let pieces =
+        Pieces::parse(text).ok().filter(|pieces| pieces.time_zone_annotation().is_none())?;
+    let epoch = jiff::civil::date(1970, 1, 1);
+    let days = i64::from(pieces.date().since(epoch).ok()?.get_days());
+    let Some(time) = pieces.time() else {
+        // What else stands there must not be ignored.
+        return (text.len() == "2026-11-23".len()).then_some((days * DAY, DAY));
+    };
+    let (offset, midnight) = (pieces.to_numeric_offset()?, jiff::civil::Time::midnight());
+    let since_midnight = time.duration_since(midnight).as_micros();
+    let local = days * DAY + i64::try_from(since_midnight).ok()?;
+    Some((local - i64::from(offset.seconds()) * SECOND, MILLISECOND))
 }
 
 impl fmt::Display for Timestamp {
@@ -145,7 +156,7 @@ mod tests {
             (0, "1970-01-01T00:00:00.000Z"),
             (1_763_875_937_622_999, "2025-11-23T05:32:17.622Z"),
             (951_782_400_000_000, "2000-02-29T00:00:00.000Z"),
-            (u64::MAX, "9999-12-31T23:59:59.999Z"),
+            (u64::MAX, "9999-12-30T21:59:59.999Z"),
         ] {
             assert_eq!(Timestamp::from_micros(micros).to_string(), shown);
         }
@@ -159,6 +170,8 @@ mod tests {
             ("2025-11-23T00:00:00Z", day, day + 999),
             ("2025-11-23T01:00:00.5+01:00", day + 500_000, day + 500_999),
             ("1901-01-01", 0, 0),
+            ("9999-12-31", Timestamp::MAX.0, Timestamp::MAX.0),
+            ("9999-12-31T23:59:59.999Z", Timestamp::MAX.0, Timestamp::MAX.0),
         ] {
             assert_eq!(Timestamp::parse_start("startDate", text).unwrap().as_micros(), start);
             assert_eq!(Timestamp::parse_end("endDate", text).unwrap().as_micros(), end);
@@ -167,7 +180,18 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused_by_name() {
-        for text in ["", "yesterday", "2025-13-01", "2025-11-23T05:32", "2025-11-23x", "12345"] {
+        for text in [
+            "",
+            "yesterday",
+            "2025-13-01",
+            "2025-11-23T05:32",
+            "2025-11-23x",
+            "12345",
+            "2025-11-23T05:32:17",
+            "2025-11-23T05:32:17+01:00[Europe/Paris]",
+            "2025-11-23 ",
+            "20251123",
+        ] {
             let refused = Timestamp::parse_end("endDate", text).unwrap_err();
             assert_eq!(refused.field, "endDate", "{text}");
         }

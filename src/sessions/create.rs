@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::store::{NewMessage, Store, StoreError, WriteTx};
 
-use super::save_message::message_json;
+use super::save_message::{Said, message_json};
 use super::{SessionError, Written, owned, raw, to_json};
 
 /// A session to begin.
@@ -48,7 +48,9 @@ pub async fn create(
         let session = tx.create_session(&id, &caller, at, json.clone())?;
         if let Some(content) = &new.first_message {
             let message_id = MessageId::mint(at);
-            let json = message_json(&id, &message_id, Role::User, &raw(content.as_str())?, None, at)?;
+            let content = raw(content.as_str())?;
+            let said = Said { role: Role::User, content: &content, metadata: None };
+            let json = message_json(&id, &message_id, said, at)?;
             let message = NewMessage { id: message_id, id_is_chosen: false, at, json };
             tx.put_message(&session, message);
         }

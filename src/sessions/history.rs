@@ -112,29 +112,25 @@ impl Rest {
         full: impl Fn(&JsonPage) -> bool,
     ) -> Result<bool, SessionError> {
         let behind = self.last.map_or(Bound::Unbounded, Bound::Excluded);
-        let places = match self.newest_first {
-            true => (Bound::Unbounded, behind),
-            false => (behind, Bound::Unbounded),
-        };
+        let places =
+            if self.newest_first { (Bound::Unbounded, behind) } else { (behind, Bound::Unbounded) };
         let (session, last) = (&self.session, &mut self.last);
-        let mut more = false;
+        let take = |place: Timestamp, json: &[u8]| {
+            // This row is shown only to tell that there is more.
+            if full(page) {
+                return ControlFlow::Break(());
+            }
+            page.push(json);
+            *last = Some(place);
+            ControlFlow::Continue(())
+        };
         self.store.read(|tx| {
             // Deleted on the way, and perhaps created anew: what is left is not this history.
             let now = owned(tx.session(&session.id)?, &self.caller, &session.id)?;
             if now.number != session.number {
                 return Err(SessionError::NotFound(session.id.clone()));
             }
-            tx.messages(session, places, self.newest_first, |place, json| {
-                if full(page) {
-                    more = true;
-                    return ControlFlow::Break(());
-                }
-                page.push(json);
-                *last = Some(place);
-                ControlFlow::Continue(())
-            })?;
-            Ok(())
-        })?;
-        Ok(more)
+            Ok(tx.messages(session, places, self.newest_first, take)?.is_break())
+        })
     }
 }

@@ -57,8 +57,8 @@ pub async fn save_message(
         }
         let row = to_json(&row)?;
         let id = draft.id.clone().unwrap_or_else(|| MessageId::mint(at));
-        let Draft { session_id, role, metadata, .. } = &draft;
-        let json = message_json(session_id, &id, *role, &content, metadata.as_ref(), at)?;
+        let said = Said { role: draft.role, content: &content, metadata: draft.metadata.as_ref() };
+        let json = message_json(&draft.session_id, &id, said, at)?;
         let id_is_chosen = draft.id.is_some();
         let message = NewMessage { id, id_is_chosen, at, json: json.clone() };
         tx.save_message(&session, message, stored.created_at, row);
@@ -90,21 +90,28 @@ fn already_saved(
     Ok(Some(Written::Already(stored)))
 }
 
-/// The JSON of a message; its `content` is JSON already.
+/// What is said in a message, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) role: Role,
+    /// A JSON string.
+    pub(super) content: &'a RawValue,
+    pub(super) metadata: Option<&'a Metadata>,
+}
+
+/// The JSON of a message.
 pub(super) fn message_json(
     session_id: &SessionId,
     id: &MessageId,
-    role: Role,
-    content: &RawValue,
-    metadata: Option<&Metadata>,
+    said: Said<'_>,
     at: Timestamp,
 ) -> Result<Vec<u8>, StoreError> {
     to_json(&Message {
         id: raw(id.as_str())?,
         session_id: raw(session_id.as_str())?,
-        role,
-        content: Cow::Borrowed(content),
+        role: said.role,
+        content: Cow::Borrowed(said.content),
         timestamp: raw(&at)?,
-        metadata: Cow::Borrowed(Metadata::raw_or_empty(metadata)),
+        metadata: Cow::Borrowed(Metadata::raw_or_empty(said.metadata)),
     })
 }

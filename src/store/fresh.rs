@@ -14,8 +14,11 @@ use crate::model::{MessageId, SessionId, Timestamp, UserId};
 
 use super::tables::Place;
 
-/// What a row costs beside its text: keys in the maps below, and their nodes.
-const ROW_OVERHEAD: usize = 200;
+/// What a row costs beside its text, in bytes: its struct, and entries in the maps below.
+const ROW_OVERHEAD: usize = 300;
+
+/// What a user costs beside rows: maps with hardly anything in them.
+const USER_OVERHEAD: usize = 800;
 
 /// One thing that a commit did, complete enough to be done again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,10 +108,6 @@ impl Fresh {
         self.bytes
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.users.is_empty()
-    }
-
     /// Everybody who has something here, in the order of keys.
     pub(super) fn users_sorted(&self) -> Vec<UserId> {
         let mut users: Vec<_> = self.users.keys().cloned().collect();
@@ -126,8 +125,10 @@ impl Fresh {
     }
 
     pub(super) fn apply(&mut self, step: Step) {
-        let (user_id, before) = (step.user_id().clone(), self.bytes);
-        let user = self.users.entry(user_id).or_default();
+        let user = self.users.entry(step.user_id().clone()).or_insert_with(|| {
+            self.bytes += USER_OVERHEAD;
+            FreshUser { bytes: USER_OVERHEAD, ..FreshUser::default() }
+        });
         let had = user.bytes;
         match step {
             Step::PutSession { session, .. } => {
@@ -143,7 +144,7 @@ impl Fresh {
                 user.put_message(number, at, chosen, json);
             }
         }
-        self.bytes = before + user.bytes - had;
+        self.bytes = self.bytes + user.bytes - had;
     }
 
     /// Forgets what `user` has here, which the tables show now. An id does not change hands while

@@ -91,15 +91,15 @@ impl<'a> Run<'a> {
     fn show(
         self,
         span: Span,
-        each: &mut dyn FnMut(PackedRow<'_>) -> Result<ControlFlow<()>, StoreError>,
-    ) -> Result<ControlFlow<()>, StoreError> {
+        each: &mut dyn FnMut(PackedRow<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let mut rows = self.rows();
         while let Some(row) = if span.newest_first { rows.next_back() } else { rows.next() } {
-            if span.bounds.contains(&row.place) && each(row)?.is_break() {
-                return Ok(ControlFlow::Break(()));
+            if span.bounds.contains(&row.place) {
+                each(row)?;
             }
         }
-        Ok(ControlFlow::Continue(()))
+        ControlFlow::Continue(())
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) fn scan(
     table: &impl ReadableTable<ByteKey, ByteKey>,
     prefix: &[u8],
     span: Span,
-    mut each: impl FnMut(PackedRow<'_>) -> Result<ControlFlow<()>, StoreError>,
+    mut each: impl FnMut(PackedRow<'_>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, StoreError> {
     let (from, to) = span.ends();
     if from > to {
@@ -127,7 +127,7 @@ pub(super) fn scan(
         let mut end = place_key(prefix, Place::LAST);
         if let Some((key, run)) = holding(table, prefix, to)? {
             let run = Run::decode(&key, run.value())?;
-            if run.show(span, &mut each)?.is_break() {
+            if run.show(span, &mut each).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
             if run.is_first {
@@ -144,7 +144,7 @@ pub(super) fn scan(
     {
         let newest = Run::decode(&newest_key, newest.value())?;
         if newest.is_first {
-            return newest.show(span, &mut each);
+            return Ok(newest.show(span, &mut each));
         }
     }
     let last_key = match holding(table, prefix, to)? {
@@ -155,12 +155,18 @@ pub(super) fn scan(
     show_runs(runs, span, &mut each)
 }
 
-/// The run that holds the row at `place`, or would, and its key.
+/// A run with the key it is kept under.
+type Keyed<'a> = (Vec<u8>, AccessGuard<'a, ByteKey>);
+
+/// A run with its key, as redb's ranges give them.
+type Entry<'a> = (AccessGuard<'a, ByteKey>, AccessGuard<'a, ByteKey>);
+
+/// The run that holds the row at `place`, or would.
 fn holding<'a>(
     table: &'a impl ReadableTable<ByteKey, ByteKey>,
     prefix: &[u8],
     place: Place,
-) -> Result<Option<(Vec<u8>, AccessGuard<'a, ByteKey>)>, StoreError> {
+) -> Result<Option<Keyed<'a>>, StoreError> {
     let newest = place_key(prefix, Place::LAST);
     if place == Place::LAST {
         return Ok(table.get(newest.as_slice())?.map(|run| (newest, run)));
@@ -173,15 +179,13 @@ fn holding<'a>(
 fn show_runs<'a>(
     runs: impl Iterator<Item = Result<Entry<'a>, StorageError>>,
     span: Span,
-    each: &mut dyn FnMut(PackedRow<'_>) -> Result<ControlFlow<()>, StoreError>,
+    each: &mut dyn FnMut(PackedRow<'_>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, StoreError> {
     for entry in runs {
         let (key, run) = entry?;
-        if Run::decode(key.value(), run.value())?.show(span, each)?.is_break() {
+        if Run::decode(key.value(), run.value())?.show(span, each).is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
     Ok(ControlFlow::Continue(()))
 }
-
-type Entry<'a> = (AccessGuard<'a, ByteKey>, AccessGuard<'a, ByteKey>);

@@ -10,7 +10,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use crate::model::{Timestamp, UserId};
 
 use super::StoreError;
-use super::fresh::{Fate, FreshUser};
+use super::fresh::{Fate, FreshSession, FreshUser};
 use super::record::{self, Head, damaged};
 use super::rows;
 use super::run::{NewRow, Rewrite, Run};
@@ -21,10 +21,11 @@ use super::tables::{
 
 type ByteKey = &'static [u8];
 
-/// Size of a run of sessions: with it a list of 50 is one or two reads.
-const SESSIONS_BYTES: usize = 30 * 1024;
+/// Size of a run of sessions: with its key it fills a page of 16 KiB, and a list of 50 is one or
+/// two reads.
+const SESSIONS_BYTES: usize = 16_000;
 
-/// Size of a run of messages: small, as the last one of a session is rewritten whenever messages
+/// Size of a run of messages: with its key it fills a page of 8 KiB; small, as the newest one of a session is rewritten whenever messages
 /// are added to it.
 const MESSAGES_BYTES: usize = 8000;
 
@@ -78,30 +79,30 @@ impl<'txn> Settle<'txn> {
         let mut runs = HashMap::new();
         for (number, fate) in fresh.sessions() {
             let id = fate.id().as_str().as_bytes();
-            let run = match newest.contains(&number) {
-                true => Some(Place::LAST),
-                false => self.head(id)?.filter(|head| head.number == number).map(|head| head.run),
+            let run = if newest.contains(&number) {
+                Some(Place::LAST)
+            } else {
+                self.head(id)?.filter(|head| head.number == number).map(|head| head.run)
             };
             if let Some(run) = run {
                 rewrite.remove(run, number);
                 runs.insert(number, run);
             }
-            match fate {
-                Fate::Row(session) => {
-                    if run.is_none() {
-                        let key = tables::place_key(&prefix, session.created_place());
-                        let sealed = record::seal(&key, id);
-                        self.by_created.insert(key.as_slice(), sealed.as_slice())?;
-                    }
-                    let json = session.json.clone();
-                    rewrite.add(session.place(), NewRow { created_at: session.created_at, json });
+            match (fate, run) {
+                (Fate::Row(session), Some(_)) => rewrite.add(session.place(), new_row(session)),
+                (Fate::Row(session), None) => {
+                    self.index_created(&prefix, session)?;
+                    rewrite.add(session.place(), new_row(session));
                 }
-                Fate::Gone { created_at, .. } => {
-                    if run.is_some() {
-                        let key = tables::place_key(&prefix, Place { at: *created_at, number });
-                        self.heads.remove(id)?;
-                        self.by_created.remove(key.as_slice())?;
-                    }
+                (Fate::Gone { created_at, .. }, Some(_)) => {
+                    let key = tables::place_key(&prefix, Place { at: *created_at, number });
+                    self.heads.remove(id)?;
+                    self.by_created.remove(key.as_slice())?;
+                    self.deleted.insert(number, ())?;
+                }
+                // It did not live long enough to be settled, or this was settled before a crash;
+                // messages of it may be there all the same.
+                (Fate::Gone { .. }, None) => {
                     self.deleted.insert(number, ())?;
                 }
             }
@@ -125,6 +126,13 @@ impl<'txn> Settle<'txn> {
         })
     }
 
+    fn index_created(&mut self, prefix: &[u8], session: &FreshSession) -> Result<(), StoreError> {
+        let key = tables::place_key(prefix, session.created_place());
+        let sealed = record::seal(&key, session.id.as_str().as_bytes());
+        self.by_created.insert(key.as_slice(), sealed.as_slice())?;
+        Ok(())
+    }
+
     /// The numbers of the sessions whose rows are in the newest run.
     fn newest(&self, prefix: &[u8]) -> Result<HashSet<u64>, StoreError> {
         let key = tables::place_key(prefix, Place::LAST);
@@ -137,4 +145,8 @@ impl<'txn> Settle<'txn> {
     fn head(&self, id: &[u8]) -> Result<Option<Head>, StoreError> {
         self.heads.get(id)?.map(|value| Head::decode(id, value.value())).transpose()
     }
+}
+
+fn new_row(session: &FreshSession) -> NewRow {
+    NewRow { created_at: session.created_at, json: session.json.clone() }
 }

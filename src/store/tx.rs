@@ -149,11 +149,11 @@ impl Tables {
         let bounds = (Bound::Included(place), Bound::Included(place));
         let span = Span { bounds, newest_first: true };
         let mut found = None;
-        run::scan(&self.messages, &number.to_be_bytes(), span, |row| {
+        let scanned = run::scan(&self.messages, &number.to_be_bytes(), span, |row| {
             found = Some(row.json.to_vec());
-            Ok(ControlFlow::Break(()))
-        })?;
-        Ok(found)
+            ControlFlow::Break(())
+        });
+        scanned.map(|_| found)
     }
 }
 
@@ -233,7 +233,7 @@ impl ReadTx<'_> {
             let span = Span { bounds: range.bounds, newest_first: range.newest_first };
             return run::scan(&tables.sessions, &prefix, span, |row| {
                 let PackedRow { place, created_at, json } = row;
-                Ok(each(ListedRow { place, created_at, json }))
+                each(ListedRow { place, created_at, json })
             });
         }
         let key = |bound: Bound<Place>| bound.map(|place| tables::place_key(&prefix, place));
@@ -262,7 +262,7 @@ impl ReadTx<'_> {
     }
 
     /// Shows `each` the messages of `session` between two places, oldest or newest first, as
-    /// clients read them, until it breaks off.
+    /// clients read them, until it breaks off; tells whether it did.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read or is damaged there.
@@ -272,9 +272,9 @@ impl ReadTx<'_> {
         bounds: (Bound<Timestamp>, Bound<Timestamp>),
         newest_first: bool,
         mut each: impl FnMut(Timestamp, &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<ControlFlow<()>, StoreError> {
         if is_empty(bounds) {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
         let number = session.number;
         let fresh = self.0.fresh.user(&session.user_id);
@@ -288,19 +288,16 @@ impl ReadTx<'_> {
             while let Some((at, json)) =
                 rows.next_if(|(next, _)| comes_before(*next, at, newest_first))
             {
-                if each(at, json).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+                each(at, json)?;
             }
             // What is fresh takes the place of what is not.
             let is_hidden = rows.peek().is_some_and(|(next, _)| *next == at);
-            Ok(if is_hidden { ControlFlow::Continue(()) } else { each(at, row.json) })
+            if is_hidden { ControlFlow::Continue(()) } else { each(at, row.json) }
         })?;
-        if scanned.is_continue() {
-            // Whether it breaks off matters to nobody any more.
-            let _broken = rows.try_for_each(|(at, json)| each(at, json));
+        if scanned.is_break() {
+            return Ok(scanned);
         }
-        Ok(())
+        Ok(rows.try_for_each(|(at, json)| each(at, json)))
     }
 
     /// The changes to `user`'s data after sequence number `after`, in order, at most `limit`.
@@ -319,16 +316,14 @@ impl ReadTx<'_> {
         for entry in log.range(first..)? {
             let (seq, steps) = entry?;
             let steps = record::decode_steps(seq.value(), steps.value())?;
-            for (seq, step) in (seq.value()..).zip(&steps).filter(|(seq, _)| *seq > after) {
-                if step.user_id() != user {
-                    continue;
-                }
-                if let Some(change) = change(step)? {
-                    found.push((seq, change));
-                }
-                if found.len() == limit {
-                    return Ok(found);
-                }
+            let numbered = (seq.value()..).zip(&steps);
+            let wanted = |seq: u64, step: &Step| seq > after && step.user_id() == user;
+            for (seq, step) in numbered.filter(|(seq, step)| wanted(*seq, step)) {
+                found.extend(change(step)?.map(|change| (seq, change)));
+            }
+            if found.len() >= limit {
+                found.truncate(limit);
+                break;
             }
         }
         Ok(found)
@@ -384,8 +379,8 @@ fn find(
 }
 
 fn row(layers: &[&Fresh], tables: &Tables, session: &SessionRef) -> Result<Row, StoreError> {
-    let users = layers.iter().filter_map(|fresh| fresh.user(&session.user_id));
-    match users.filter_map(|user| user.session(session.number)).next() {
+    let mut users = layers.iter().filter_map(|fresh| fresh.user(&session.user_id));
+    match users.find_map(|user| user.session(session.number)) {
         Some(Fate::Row(fresh)) => {
             let (created_at, updated_at) = (fresh.created_at, fresh.updated_at);
             Ok(Row { created_at, updated_at, json: fresh.json.to_vec() })

@@ -42,9 +42,6 @@ const PIECE_BYTES: usize = 4 * 1024 * 1024;
 /// quick to repair. Both cost more than the writes themselves, so a busy writer does without.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How much may be fresh before batches settle some of it on their way.
-const FRESH_BYTES: usize = 12 * 1024 * 1024;
-
 /// How much is settled in one commit at least, when something is: some milliseconds of work.
 const SETTLE_BYTES: usize = 256 * 1024;
 
@@ -77,12 +74,19 @@ pub(super) enum Job {
     Close,
 }
 
+/// What the writer works with.
+pub(super) struct Seat {
+    pub(super) db: Database,
+    pub(super) clock: Clock,
+    pub(super) jobs: Receiver<Job>,
+    pub(super) view: Arc<RwLock<View>>,
+    /// How much may be fresh before batches settle some of it on their way.
+    pub(super) fresh_bytes: usize,
+}
+
 /// The state of the thread.
 pub(super) struct Writer {
-    db: Database,
-    clock: Clock,
-    jobs: Receiver<Job>,
-    view: Arc<RwLock<View>>,
+    seat: Seat,
     next: Numbers,
     cycle: Cycle,
     /// Users who cannot be settled since something of theirs is damaged. The log keeps what is
@@ -116,17 +120,11 @@ struct Cycle {
 }
 
 impl Writer {
-    pub(super) fn new(
-        db: Database,
-        clock: Clock,
-        jobs: Receiver<Job>,
-        view: Arc<RwLock<View>>,
-        next: Numbers,
-    ) -> Self {
+    pub(super) fn new(seat: Seat, next: Numbers) -> Self {
         let (cycle, stuck) = (Cycle::default(), HashSet::new());
         // A start is a good time for what was left undone.
         let (resting, dirty, chores, batches) = (false, true, true, 0);
-        Self { db, clock, jobs, view, next, cycle, stuck, resting, dirty, chores, batches }
+        Self { seat, next, cycle, stuck, resting, dirty, chores, batches }
     }
 
     /// Works until told to close, until nobody is left who could ask, or until the file fails.
@@ -137,11 +135,11 @@ impl Writer {
             if closing {
                 break;
             }
-            while self.view().fresh.bytes() > FRESH_BYTES && self.settle_some()? {}
+            while self.view().fresh.bytes() > self.seat.fresh_bytes && self.settle_some()? {}
         }
         while self.settle_some()? {}
         self.make_quick_to_open()?;
-        self.db.close().map_err(StoreError::from)
+        self.seat.db.close().map_err(StoreError::from)
     }
 
     /// Waits for the next job, and makes use of the time in which there is none.
@@ -151,12 +149,12 @@ impl Writer {
         }
         loop {
             let job = match (self.resting, self.dirty) {
-                (true, true) => self.jobs.try_recv().map_err(|error| match error {
+                (true, true) => self.seat.jobs.try_recv().map_err(|error| match error {
                     TryRecvError::Empty => RecvTimeoutError::Timeout,
                     TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
                 }),
-                (false, true) => self.jobs.recv_timeout(IDLE),
-                (_, false) => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                (false, true) => self.seat.jobs.recv_timeout(IDLE),
+                (_, false) => self.seat.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match job {
                 Ok(job) => {
@@ -184,7 +182,7 @@ impl Writer {
     /// `first` and what waits behind it; and whether to close then.
     fn gather(&self, first: Job) -> (Vec<Box<dyn Operation>>, bool) {
         let mut batch = Vec::new();
-        for job in std::iter::once(first).chain(self.jobs.try_iter()).take(BATCH) {
+        for job in std::iter::once(first).chain(self.seat.jobs.try_iter()).take(BATCH) {
             match job {
                 Job::Run(operation) => batch.push(operation),
                 Job::Close => return (batch, true),
@@ -212,7 +210,9 @@ impl Writer {
         match done {
             Ok(done) => self.commit_and_answer(batch, done),
             Err(error) => {
-                batch.into_iter().for_each(|operation| operation.fail(error.clone()));
+                for operation in batch {
+                    operation.fail(error.clone());
+                }
                 Ok(())
             }
         }
@@ -221,7 +221,7 @@ impl Writer {
     /// Runs the operations one after the other, each seeing what those before it did.
     fn run_batch(&self, batch: &mut [Box<dyn Operation>]) -> Result<Done, StoreError> {
         let view = self.view();
-        let mut tx = WriteTx::new(&view, self.clock.now(), self.next.session);
+        let mut tx = WriteTx::new(&view, self.seat.clock.now(), self.next.session);
         for operation in batch {
             catch_unwind(AssertUnwindSafe(|| operation.run(&mut tx)))
                 .unwrap_or(Err(StoreError::Panicked))?;
@@ -333,7 +333,7 @@ impl Writer {
     /// Does one chore: sweeps deleted sessions' messages, else forgets old changes.
     fn do_chore(&mut self) -> Result<(), StoreError> {
         self.batches = 0;
-        let week_ago = self.clock.now().as_secs().saturating_sub(KEEP_AGE_SECS);
+        let week_ago = self.seat.clock.now().as_secs().saturating_sub(KEEP_AGE_SECS);
         let before = Timestamp::from_micros(week_ago * 1_000_000);
         let transaction = self.begin()?;
         let worked = catch_unwind(AssertUnwindSafe(|| {
@@ -377,8 +377,8 @@ impl Writer {
 
     /// Lets readers see the tables as they are committed, and what is fresh after `change`.
     fn show(&self, change: impl FnOnce(&mut Fresh)) -> Result<(), StoreError> {
-        let tables = Tables::open(&self.db.begin_read()?)?;
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let tables = Tables::open(&self.seat.db.begin_read()?)?;
+        let mut view = self.seat.view.write().unwrap_or_else(PoisonError::into_inner);
         view.tables = tables;
         change(&mut view.fresh);
         Ok(())
@@ -386,12 +386,12 @@ impl Writer {
 
     /// What is committed. Only this thread changes it, so that it stays as it is while it works.
     fn view(&self) -> RwLockReadGuard<'_, View> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner)
+        self.seat.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the file that writes")]
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
-        Ok(self.db.begin_write()?)
+        Ok(self.seat.db.begin_write()?)
     }
 }
 
