@@ -317,3 +317,6 @@ fn check_schema(path: &Path, db: &Database) -> Result<(), OpenError> {
         Err(error) => Err(OpenError::damaged(path, error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests;

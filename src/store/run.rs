@@ -17,6 +17,8 @@ use super::record;
 use super::tables::{Place, place_key};
 
 mod rewrite;
+#[cfg(test)]
+mod tests;
 
 pub(super) use rewrite::{NewRow, Rewrite};
 

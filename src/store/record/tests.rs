@@ -1,1 +1,170 @@
+//! The bytes of every released version, for ever: an old file must open. A new version adds its
+//! own below; what stands here is never changed.
 
+use wincode::{SchemaRead, SchemaWrite};
+
+use super::*;
+
+fn at(micros: u64) -> Timestamp {
+    Timestamp::from_micros(micros)
+}
+
+fn head() -> Head {
+    let run = Place { at: at(1_795_411_937_622_000), number: 7 };
+    Head { user_id: UserId::parse("ann@example.org").unwrap(), number: 300, run }
+}
+
+fn steps() -> Vec<Step> {
+    let user_id = UserId::parse("ann").unwrap();
+    let id = SessionId::parse("s1").unwrap();
+    let session = |updated_at| {
+        Arc::new(FreshSession {
+            id: id.clone(),
+            user_id: user_id.clone(),
+            number: 1,
+            created_at: at(5),
+            updated_at,
+            json: b"{}".as_slice().into(),
+        })
+    };
+    let message = |chosen| Step::PutMessage {
+        user_id: user_id.clone(),
+        number: 1,
+        at: at(70_000),
+        chosen,
+        json: b"[]".as_slice().into(),
+    };
+    vec![
+        Step::PutSession { cause: Cause::Created, session: session(at(5)) },
+        Step::PutSession { cause: Cause::Updated, session: session(at(6)) },
+        Step::PutSession { cause: Cause::MessageSaved, session: session(at(70_000)) },
+        message(None),
+        message(Some(MessageId::parse("m1").unwrap())),
+        Step::DeleteSession {
+            user_id: user_id.clone(),
+            id: id.clone(),
+            number: 1,
+            created_at: at(5),
+            at: at(80_000),
+        },
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+const HEAD_V1: &str = "01b13f9d050f616e6e406578616d706c652e6f7267fb2c01fdf077c4eaea60060007";
+const RUN_V1: &str = "0198b26fef0105696e646578027b7d";
+const STEPS_V1: &str = concat!(
+    "01e8f9064a06000003616e6e027331010505027b7d000103616e6e027331010506027b7d00020361",
+    "6e6e0273310105fc70110100027b7d0203616e6e01fc7011010000025b5d0203616e6e01fc701101",
+    "0001026d31025b5d0103616e6e0273310105fc80380100",
+);
+const SEALED_V1: &str = "01a0cfd42a7331";
+
+#[test]
+fn version_1_is_written_as_it_was_released() {
+    assert_eq!(hex(&head().encode(b"s1").unwrap()), HEAD_V1);
+    assert_eq!(hex(&encode_run(b"key", true, b"index", b"{}").unwrap()), RUN_V1);
+    assert_eq!(hex(&encode_steps(1, &steps()).unwrap()), STEPS_V1);
+    assert_eq!(hex(&seal(b"key", b"s1")), SEALED_V1);
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    assert_eq!(Head::decode(b"s1", &head().encode(b"s1").unwrap()).unwrap(), head());
+    let run = encode_run(b"key", true, b"index", b"{}").unwrap();
+    assert_eq!(decode_run(b"key", &run).unwrap(), (true, b"index".as_slice(), b"{}".as_slice()));
+    assert_eq!(decode_steps(1, &encode_steps(1, &steps()).unwrap()).unwrap(), steps());
+    assert_eq!(unseal("id", b"key", &seal(b"key", b"s1")).unwrap(), b"s1");
+}
+
+#[test]
+fn every_flipped_bit_and_every_missing_byte_is_found_out() {
+    let good = encode_steps(1, &steps()).unwrap();
+
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode_steps(1, &bad).is_err(), "bit {bit}");
+    }
+    for len in 0..good.len() {
+        assert!(decode_steps(1, &good[..len]).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn a_record_under_anothers_key_is_found_out() {
+    let steps = encode_steps(1, &steps()).unwrap();
+    let head = head().encode(b"s1").unwrap();
+
+    assert!(decode_steps(2, &steps).is_err());
+    assert!(Head::decode(b"s2", &head).is_err());
+    assert!(unseal("id", b"other", &seal(b"key", b"s1")).is_err());
+}
+
+/// A length that claims more than there is must be an error: without a limit, the attempt to get
+/// so much memory would end the process. A checksum would not stop whoever can write the file.
+#[test]
+fn a_length_of_an_exbibyte_is_an_error() {
+    let huge = [253_u8, 0, 0, 0, 0, 0, 0, 0, 16];
+
+    assert!(decode_steps(1, &seal(&1_u64.to_be_bytes(), &huge)).is_err());
+    let run = [&[1_u8], huge.as_slice()].concat();
+    assert!(decode_run(b"key", &seal(b"key", &run)).is_err());
+}
+
+#[test]
+fn bytes_behind_a_record_and_unknown_versions_are_errors() {
+    let mut run =
+        unseal("run", b"key", &encode_run(b"key", true, b"", b"").unwrap()).unwrap().to_vec();
+    assert!(decode_run(b"key", &seal(b"key", &run)).is_ok());
+
+    run.push(0);
+    assert!(decode_run(b"key", &seal(b"key", &run)).is_err());
+    let mut newer = encode_run(b"key", true, b"", b"").unwrap();
+    newer[0] = 2;
+    assert!(decode_run(b"key", &newer).is_err());
+}
+
+/// The way out of bincode: a second, maintained implementation reads and writes the same bytes.
+#[test]
+fn another_implementation_writes_the_same_bytes() {
+    #[derive(SchemaWrite, SchemaRead)]
+    struct Run {
+        is_first: bool,
+        index: Vec<u8>,
+        json: Vec<u8>,
+    }
+    #[derive(SchemaWrite, SchemaRead)]
+    struct Head {
+        user_id: String,
+        number: u64,
+        run_at_micros: u64,
+        run_number: u64,
+    }
+    let config = wincode::config::Configuration::default().with_varint_encoding();
+    let run = Run { is_first: true, index: b"index".to_vec(), json: vec![b'x'; 70_000] };
+    let told = head();
+    let head = Head {
+        user_id: told.user_id.as_str().to_owned(),
+        number: told.number,
+        run_at_micros: told.run.at.as_micros(),
+        run_number: told.run.number,
+    };
+
+    let (ours, theirs) = (
+        encode_run(b"key", true, &run.index, &run.json).unwrap(),
+        wincode::config::serialize(&run, config).unwrap(),
+    );
+    assert_eq!(unseal("run", b"key", &ours).unwrap(), theirs);
+    let (ours, theirs) =
+        (told.encode(b"s1").unwrap(), wincode::config::serialize(&head, config).unwrap());
+    assert_eq!(unseal("head", b"s1", &ours).unwrap(), theirs);
+}

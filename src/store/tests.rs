@@ -1,0 +1,220 @@
+//! What the store promises to the verbs, seen through its own door.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redb::{ReadableTableMetadata as _, TableDefinition};
+
+use super::*;
+use crate::model::{Change, ChangeKind, MessageId, SessionId, Timestamp, UserId};
+
+fn user(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+fn session_id(id: &str) -> SessionId {
+    SessionId::parse(id).unwrap()
+}
+
+fn config(folder: &tempfile::TempDir, cache_bytes: usize) -> StoreConfig {
+    StoreConfig { path: folder.path().join("test.redb"), cache_bytes }
+}
+
+/// A clock that ticks a microsecond with each look at it.
+fn clock() -> Clock {
+    let micros = AtomicU64::new(1_000_000);
+    Clock::new(move || Timestamp::from_micros(micros.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn row(id: &SessionId) -> Vec<u8> {
+    format!(r#"{{"sessionId":"{id}"}}"#).into_bytes()
+}
+
+async fn create(store: &Store, id: &str, owner: &str) -> SessionRef {
+    let (id, owner) = (session_id(id), user(owner));
+    let work = move |tx: &mut WriteTx<'_>| {
+        let at = tx.now();
+        tx.create_session(&id, &owner, at, row(&id))
+    };
+    store.write("create", work).await.unwrap()
+}
+
+async fn save(store: &Store, session: &SessionRef, id: &str) -> Result<(), StoreError> {
+    let (session, id) = (session.clone(), MessageId::parse(id).unwrap());
+    let work = move |tx: &mut WriteTx<'_>| {
+        let session = tx.session(&session.id)?.unwrap();
+        let stored = tx.row(&session)?;
+        let at = stored.updated_at.next();
+        let json = format!(r#"{{"id":"{id}","sessionId":"{}"}}"#, session.id).into_bytes();
+        let message = NewMessage { id: id.clone(), id_is_chosen: true, at, json };
+        tx.save_message(&session, message, stored.created_at, stored.json);
+        Ok(())
+    };
+    store.write("save_message", work).await
+}
+
+async fn delete(store: &Store, session: &SessionRef) {
+    let session = session.clone();
+    let work = move |tx: &mut WriteTx<'_>| {
+        let session = tx.session(&session.id)?.unwrap();
+        let row = tx.row(&session)?;
+        tx.delete_session(&session, &row, row.updated_at.next());
+        Ok::<_, StoreError>(())
+    };
+    store.write("delete", work).await.unwrap();
+}
+
+fn messages(store: &Store, session: &SessionRef) -> usize {
+    let mut count = 0;
+    let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+    let counted = store.read(|tx| {
+        tx.messages(session, all, false, |_, _| {
+            count += 1;
+            std::ops::ControlFlow::Continue(())
+        })
+    });
+    counted.unwrap();
+    count
+}
+
+#[tokio::test]
+async fn a_write_that_panics_or_fails_does_not_touch_those_beside_it() {
+    let store = Store::in_memory(clock()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    let (panicking, failing) = (session.clone(), session.clone());
+
+    let outcomes = tokio::join!(
+        save(&store, &session, "before"),
+        store.write("panic", move |tx: &mut WriteTx<'_>| -> Result<(), StoreError> {
+            tx.delete_session(&panicking, &tx.row(&panicking)?, tx.now());
+            panic!("on purpose")
+        }),
+        store.write("fail", move |tx: &mut WriteTx<'_>| -> Result<(), StoreError> {
+            tx.delete_session(&failing, &tx.row(&failing)?, tx.now());
+            Err(StoreError::Structure("on purpose".into()))
+        }),
+        save(&store, &session, "behind"),
+    );
+
+    assert!(matches!(outcomes, (Ok(()), Err(StoreError::Panicked), Err(_), Ok(()))));
+    assert_eq!(messages(&store, &session), 2);
+    store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_goes_on_when_its_caller_has_gone() {
+    let store = Store::in_memory(clock()).unwrap();
+    let session = create(&store, "s", "ann").await;
+
+    let mut saving = Box::pin(save(&store, &session, "m"));
+    let polled = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(saving.as_mut().poll(context).is_ready())
+    });
+    polled.await;
+    drop(saving);
+
+    // The writer takes them in turn: when this one is answered, that one is done.
+    store.write("wait", |_| Ok::<_, StoreError>(())).await.unwrap();
+    assert_eq!(messages(&store, &session), 1);
+}
+
+#[tokio::test]
+async fn changes_are_told_in_the_order_in_which_they_were_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(&folder, 1 << 20), clock()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    create(&store, "other", "bob").await;
+    save(&store, &session, "m").await.unwrap();
+    delete(&store, &session).await;
+
+    let told = |store: &Store, after| -> Vec<(u64, Change)> {
+        store.read(|tx| tx.changes(&user("ann"), after, 10)).unwrap()
+    };
+    let all = told(&store, 0);
+    let kinds: Vec<_> = all.iter().map(|(_, change)| change.kind.clone()).collect();
+    let saved = ChangeKind::MessageSaved(MessageId::parse("m").unwrap());
+    assert_eq!(kinds, [ChangeKind::SessionCreated, saved, ChangeKind::SessionDeleted]);
+    assert!(all.iter().all(|(_, change)| change.session_id == session_id("s")));
+    assert_eq!(told(&store, all[0].0), all[1..], "after the first");
+    assert!(told(&store, all[2].0).is_empty(), "after the last");
+
+    store.close().unwrap();
+    let store = Store::open(&config(&folder, 1 << 20), clock()).unwrap();
+    assert_eq!(told(&store, 0), all, "after a restart");
+    let (next, again) = (create(&store, "s", "ann").await, told(&store, all[2].0));
+    assert!(again[0].0 > all[2].0, "numbers go on");
+    assert_ne!(next.number, session.number);
+}
+
+#[tokio::test]
+async fn an_id_may_change_hands_at_once_and_shows_nothing_of_before() {
+    let store = Store::in_memory(clock()).unwrap();
+    let anns = create(&store, "s", "ann").await;
+    save(&store, &anns, "m").await.unwrap();
+    delete(&store, &anns).await;
+
+    let bobs = create(&store, "s", "bob").await;
+
+    assert_eq!(messages(&store, &bobs), 0);
+    let owner = store.read(|tx| tx.session(&session_id("s"))).unwrap().unwrap();
+    assert_eq!(owner.user_id, user("bob"));
+}
+
+/// By hand here: the writer sweeps when nothing else is asked for, which shows in nothing but the
+/// file.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the writer has ended")]
+async fn a_deleted_session_is_swept_from_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, 1 << 20);
+    let store = Store::open(&config, clock()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    for n in 0..50 {
+        save(&store, &session, &format!("m{n}")).await.unwrap();
+    }
+    store.close().unwrap();
+    let store = Store::open(&config, clock()).unwrap();
+    delete(&store, &session).await;
+    store.close().unwrap();
+
+    let db = Database::open(&config.path).unwrap();
+    let sweeping = db.begin_write().unwrap();
+    while housekeeping::sweep(&sweeping, 7).unwrap() {}
+    sweeping.commit().unwrap();
+
+    let tx = db.begin_read().unwrap();
+    let len = |table: TableDefinition<'static, &'static [u8], &'static [u8]>| {
+        tx.open_table(table).unwrap().len().unwrap()
+    };
+    assert_eq!(len(tables::SESSION_ID_TO_HEAD), 0);
+    assert_eq!(len(tables::USER_AND_UPDATED_TO_SESSIONS), 0);
+    assert_eq!(len(tables::USER_AND_CREATED_TO_SESSION_ID), 0);
+    assert_eq!(len(tables::SESSION_AND_PLACE_TO_MESSAGES), 0);
+    let ids = tx.open_table(tables::SESSION_AND_MESSAGE_ID_TO_PLACE).unwrap();
+    assert_eq!(ids.len().unwrap(), 0);
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the writer has ended")]
+async fn the_log_forgets_what_is_old_or_too_much_but_not_what_is_unsettled() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, 1 << 20);
+    let store = Store::open(&config, clock()).unwrap();
+    for n in 0..10 {
+        create(&store, &format!("s{n}"), "ann").await;
+    }
+    store.close().unwrap();
+    let db = Database::open(&config.path).unwrap();
+    let left = |settled, before: u64, keep| {
+        let tx = db.begin_write().unwrap();
+        let before = Timestamp::from_micros(before);
+        housekeeping::prune(&tx, settled, before, keep, 100).unwrap();
+        let left = tx.open_table(tables::SEQ_TO_STEPS).unwrap().len().unwrap();
+        tx.abort().unwrap();
+        left
+    };
+
+    assert_eq!(left(10, 0, 100), 10, "young and few");
+    assert_eq!(left(10, u64::MAX, 100), 1, "all old; the newest tells the next number");
+    assert_eq!(left(10, 0, 3), 4, "more than 3 behind the newest");
+    assert_eq!(left(4, u64::MAX, 0), 6, "the rest is not settled");
+}
