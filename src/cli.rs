@@ -57,7 +57,8 @@ pub struct ServeArgs {
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     pub allow_origins: Vec<String>,
 
-    /// Memory for pages of the data file, in MiB [env: ORION_CHAT_CACHE_MIB] [default: 64]
+    /// Memory for the data file's pages and for what is not yet in its place there, in MiB [env:
+    /// ORION_CHAT_CACHE_MIB] [default: 64]
     #[arg(long, value_name = "MIB")]
     pub cache_mib: Option<u32>,
 

@@ -220,7 +220,8 @@ type Permit = Option<OwnedSemaphorePermit>;
 
 /// Tells the log what kind of server this is.
 pub fn announce(config: &ServerConfig) {
-    let data = config.store.path.display();
+    let data = std::path::absolute(&config.store.path);
+    let data = data.as_ref().unwrap_or(&config.store.path).display();
     match &config.auth {
         Auth::Jwt(_) => info!("auth jwt: callers need a token"),
         Auth::Local => info!("auth local: only callers on this machine, who say who they are"),

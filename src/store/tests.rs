@@ -72,7 +72,7 @@ fn messages(store: &Store, session: &SessionRef) -> usize {
             std::ops::ControlFlow::Continue(())
         })
     });
-    counted.unwrap();
+    assert!(counted.unwrap().is_continue());
     count
 }
 

@@ -1,7 +1,7 @@
 //! The bytes of every released version, for ever: an old file must open. A new version adds its
 //! own below; what stands here is never changed.
 
-use wincode::{SchemaRead, SchemaWrite};
+use wincode::SchemaWrite;
 
 use super::*;
 
@@ -133,16 +133,16 @@ fn bytes_behind_a_record_and_unknown_versions_are_errors() {
     assert!(decode_run(b"key", &newer).is_err());
 }
 
-/// The way out of bincode: a second, maintained implementation reads and writes the same bytes.
+/// The way out of bincode: a second, maintained implementation writes the same bytes.
 #[test]
 fn another_implementation_writes_the_same_bytes() {
-    #[derive(SchemaWrite, SchemaRead)]
+    #[derive(SchemaWrite)]
     struct Run {
         is_first: bool,
         index: Vec<u8>,
         json: Vec<u8>,
     }
-    #[derive(SchemaWrite, SchemaRead)]
+    #[derive(SchemaWrite)]
     struct Head {
         user_id: String,
         number: u64,

@@ -50,7 +50,7 @@ impl Model {
                 self.rows.remove(&place);
             }
             if let Some(at) = to {
-                let json = format!("row {number} at {at}").repeat(1 + *at as usize % 3);
+                let json = format!("row {number} at {at}").repeat([1, 3][usize::from(at % 3 == 0)]);
                 let json: Box<[u8]> = json.into_bytes().into();
                 self.rows.insert(place(*at, *number), json.to_vec());
                 rewrite.add(place(*at, *number), NewRow { created_at: Timestamp::MAX, json });
