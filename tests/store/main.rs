@@ -1,1 +1,11 @@
-fn main() {}
+//! What the data file promises, tried on real files: against a model in memory, damaged, newer,
+//! in use. And what the rooms may know of each other, read from their source.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+#![expect(clippy::indexing_slicing, reason = "of JSON, which answers null, and of what is known")]
+
+mod architecture;
+mod lock;
+mod model;
+mod schema;
+mod support;

@@ -1,0 +1,217 @@
+//! A data file of one's own, and what users do with it.
+
+use std::path::{Path, PathBuf};
+
+use orion_chat::model::{
+    Clock, Content, Metadata, PageSize, Role, SessionId, Timestamp, Title, UserId,
+};
+use orion_chat::sessions::{
+    self, Draft, History, HistoryQuery, ListQuery, NewSession, SessionError, SortBy, SortOrder,
+    Written,
+};
+use orion_chat::store::{OpenError, Store, StoreConfig};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tempfile::TempDir;
+
+/// A folder with the path of a data file that is not there yet.
+pub(crate) fn new_file() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.redb");
+    (folder, path)
+}
+
+pub(crate) fn open(path: &Path) -> Result<Store, OpenError> {
+    open_at(path, Clock::system())
+}
+
+pub(crate) fn open_at(path: &Path, clock: Clock) -> Result<Store, OpenError> {
+    Store::open(&StoreConfig { path: path.to_owned(), cache_bytes: 1 << 20 }, clock)
+}
+
+/// Waits for a verb of the store, which is answered from a thread of its own.
+pub(crate) fn wait<T>(verb: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(verb)
+}
+
+pub(crate) fn user(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+pub(crate) fn session_id(id: &str) -> SessionId {
+    SessionId::parse(id).unwrap()
+}
+
+pub(crate) fn content(text: &str) -> Content {
+    Content::parse("content", text.to_owned()).unwrap()
+}
+
+pub(crate) fn title(text: &str) -> Title {
+    Title::parse(text.to_owned()).unwrap()
+}
+
+pub(crate) fn metadata(json: &str) -> Metadata {
+    Metadata::parse(RawValue::from_string(json.to_owned()).unwrap()).unwrap()
+}
+
+/// The JSON that a write gave, done now or before.
+pub(crate) fn json(written: Written) -> String {
+    match written {
+        Written::New(json) | Written::Already(json) => String::from_utf8(json).unwrap(),
+    }
+}
+
+pub(crate) fn create(store: &Store, caller: &str, id: &str, first: &str) -> String {
+    let new = NewSession {
+        id: Some(session_id(id)),
+        first_message: Some(content(first)),
+        ..NewSession::default()
+    };
+    json(wait(sessions::create(store, user(caller), new)).unwrap())
+}
+
+pub(crate) fn save(
+    store: &Store,
+    caller: &str,
+    session: &str,
+    text: &str,
+) -> Result<String, SessionError> {
+    let draft = Draft {
+        session_id: session_id(session),
+        id: None,
+        role: Role::Assistant,
+        content: content(text),
+        metadata: None,
+    };
+    wait(sessions::save_message(store, user(caller), draft)).map(json)
+}
+
+/// One page of rows, each as its bytes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page {
+    #[serde(alias = "sessions", alias = "messages")]
+    rows: Vec<Box<RawValue>>,
+    count: usize,
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl Page {
+    #[track_caller]
+    fn parse(json: &[u8]) -> Self {
+        let page: Self = serde_json::from_slice(json).unwrap();
+        assert_eq!(page.count, page.rows.len());
+        page
+    }
+
+    pub(crate) fn rows(&self) -> Vec<String> {
+        self.rows.iter().map(|row| row.get().to_owned()).collect()
+    }
+}
+
+/// How to list, but for the page's size and where it begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listing {
+    pub(crate) by: SortBy,
+    pub(crate) order: SortOrder,
+    pub(crate) from: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
+}
+
+impl Listing {
+    pub(crate) const NEWEST: Self =
+        Self { by: SortBy::UpdatedAt, order: SortOrder::Desc, from: None, to: None };
+}
+
+pub(crate) fn page_size(rows: usize) -> PageSize {
+    PageSize::parse(&rows.to_string()).unwrap()
+}
+
+pub(crate) fn list_page(
+    store: &Store,
+    caller: &str,
+    listing: Listing,
+    limit: usize,
+    cursor: Option<String>,
+) -> Result<Page, SessionError> {
+    let query = ListQuery {
+        sort_by: listing.by,
+        sort_order: listing.order,
+        created_from: listing.from,
+        created_to: listing.to,
+        limit: page_size(limit),
+        cursor,
+    };
+    sessions::list(store, &user(caller), &query).map(|json| Page::parse(&json))
+}
+
+/// Every session of a list, read page by page; all but the last are full.
+pub(crate) fn list(
+    store: &Store,
+    caller: &str,
+    listing: Listing,
+    limit: usize,
+) -> Result<Vec<String>, SessionError> {
+    pages(limit, |cursor| list_page(store, caller, listing, limit, cursor))
+}
+
+/// Every message of a session, read page by page; all but the last are full.
+pub(crate) fn history_by_page(
+    store: &Store,
+    caller: &str,
+    session: &str,
+    order: SortOrder,
+    limit: usize,
+) -> Result<Vec<String>, SessionError> {
+    pages(limit, |cursor| {
+        let session_id = session_id(session);
+        let query = HistoryQuery { session_id, order, limit: Some(page_size(limit)), cursor };
+        match sessions::history(store, &user(caller), &query)? {
+            History::Whole(json) => Ok(Page::parse(&json)),
+            History::Pieces(..) => panic!("a page came in pieces"),
+        }
+    })
+}
+
+fn pages(
+    limit: usize,
+    mut page: impl FnMut(Option<String>) -> Result<Page, SessionError>,
+) -> Result<Vec<String>, SessionError> {
+    let (mut rows, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = page(cursor)?;
+        rows.extend(page.rows());
+        assert!(page.rows.len() <= limit, "a page holds {} of {limit}", page.rows.len());
+        let Some(next) = page.next_cursor else { return Ok(rows) };
+        assert_eq!(page.rows.len(), limit, "a page that is not the last is full");
+        cursor = Some(next);
+    }
+}
+
+/// Every message of a session, as one text that may come in pieces.
+pub(crate) fn history(
+    store: &Store,
+    caller: &str,
+    session: &str,
+    order: SortOrder,
+) -> Result<Vec<String>, SessionError> {
+    let session_id = session_id(session);
+    let query = HistoryQuery { session_id, order, limit: None, cursor: None };
+    let json = match sessions::history(store, &user(caller), &query)? {
+        History::Whole(json) => json,
+        History::Pieces(mut json, mut rest) => {
+            while let Some(piece) = rest.next_piece()? {
+                json.extend(piece);
+            }
+            json
+        }
+    };
+    let page = Page::parse(&json);
+    assert_eq!(page.next_cursor, None, "the whole history has no next page");
+    Ok(page.rows())
+}
+
+pub(crate) fn get(store: &Store, caller: &str, id: &str) -> Result<String, SessionError> {
+    let json = sessions::get(store, &user(caller), &session_id(id))?;
+    Ok(String::from_utf8(json).unwrap())
+}
