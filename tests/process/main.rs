@@ -1,0 +1,10 @@
+//! What operators may depend on, tried on the binary itself: what it says, how it ends, and what
+//! is left when it is killed.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+#![expect(clippy::indexing_slicing, reason = "of JSON, which answers null, and of what is known")]
+
+mod cli;
+mod crash;
+mod signals;
+mod support;
