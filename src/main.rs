@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -80,6 +80,7 @@ impl Failure {
 
 fn serve(config: Config) -> Result<(), Failure> {
     start_log(&config)?;
+    log_panics();
     let workers = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.max(WORKERS_MIN))
@@ -115,6 +116,16 @@ fn start_log(config: &Config) -> Result<(), Failure> {
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
     }
     Ok(())
+}
+
+/// Tells of panics in the log, in one line and in its format, where Rust would write several lines
+/// of its own. Whoever catches one says what came of it.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload_as_str().unwrap_or("of unknown cause").replace('\n', " ");
+        error!(location, "panicked: {text}");
+    }));
 }
 
 /// A token that is cancelled by the first SIGTERM or SIGINT. A second one ends the process at
