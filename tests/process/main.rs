@@ -2,6 +2,7 @@
 //! is left when it is killed.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+#![expect(clippy::print_stderr, reason = "a test that fails shows the log of its process")]
 #![expect(clippy::indexing_slicing, reason = "of JSON, which answers null, and of what is known")]
 
 mod cli;

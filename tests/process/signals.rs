@@ -2,7 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use orion_chat::http::Limits;
+use orion_chat::http::auth::Auth;
+use orion_chat::http::cors::AllowedOrigins;
+use orion_chat::model::Clock;
+use orion_chat::server::{Patience, Server, ServerConfig};
+use orion_chat::store::StoreConfig;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Connection, Process, post_head, server};
 
@@ -76,10 +85,13 @@ fn a_request_in_flight_is_answered_and_all_is_there_after_a_restart() {
 
     process.signal("TERM");
     process.wait_for_line("stopping on SIGTERM");
+    while Connection::open(&process.address).is_ok() {
+        // Until nobody listens any more.
+        std::thread::yield_now();
+    }
     let saved = in_flight.finish();
 
     assert_eq!(process.exit_code(), Some(0));
-    assert!(Connection::open(&process.address).is_err(), "nobody listens any more");
     let process = Process::start(server(folder.path()));
     assert_eq!(texts(&process), ["hello", "the last words"]);
     let path = "/api/sessions/messages?sessionId=s&userId=ann&order=desc&limit=1";
@@ -127,4 +139,39 @@ fn a_second_signal_ends_it_at_once() {
         let process = Process::start(server(folder.path()));
         assert_eq!(texts(&process), ["hello"], "what was answered is there");
     }
+}
+
+/// Within this process, so that the time can be shorter than the ten seconds of the binary.
+#[tokio::test]
+async fn a_request_that_does_not_end_is_given_up_after_a_while() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ServerConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        store: StoreConfig { path: folder.path().join("test.redb"), cache_bytes: 1 << 20 },
+        auth: Auth::Off,
+        origins: AllowedOrigins::defaults(),
+        limits: Limits::default(),
+        patience: Patience::default(),
+        max_connections: 10,
+        drain: Duration::from_millis(200),
+    };
+    let server = Server::bind(config, Clock::system()).await.unwrap();
+    let (address, stop) = (server.address(), CancellationToken::new());
+
+    let stall_and_stop = async {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let head = post_head(SAVE, 100, "Expect: 100-continue\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut go_on = [0; 12];
+        client.read_exact(&mut go_on).await.unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100");
+        stop.cancel();
+        (client, Instant::now())
+    };
+    let (ran, (_client, stopped)) = tokio::join!(server.run(stop.clone()), stall_and_stop);
+
+    ran.unwrap();
+    let took = stopped.elapsed();
+    assert!(took >= Duration::from_millis(200), "gave it up at once, after {took:?}");
+    assert!(took < Duration::from_secs(5), "took {took:?}");
 }

@@ -108,9 +108,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let by_itself = self.child.try_wait();
         // It may have ended by itself, which is as good.
         let _killed = self.child.kill();
         let _waited = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the process ended by itself: {by_itself:?}; its log:\n{}", self.log());
+        }
     }
 }
 

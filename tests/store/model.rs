@@ -98,7 +98,7 @@ enum Write {
 #[derive(Debug, Clone)]
 struct Text {
     role: Role,
-    text: String,
+    said: String,
     metadata: Option<usize>,
 }
 
@@ -111,6 +111,8 @@ enum Refusal {
 
 #[derive(Debug, Default)]
 struct Model {
+    /// What its clock shows.
+    now: u64,
     /// In the order in which they were created.
     sessions: Vec<Session>,
 }
@@ -191,7 +193,7 @@ fn write() -> impl Strategy<Value = Write> {
     let target = || (who(), 0_usize..9);
     let message = (select(vec![Role::User, Role::Assistant, Role::System, Role::Tool]), text());
     let message = (message, option::of(0..METADATA.len()));
-    let message = message.prop_map(|((role, text), metadata)| Text { role, text, metadata });
+    let message = message.prop_map(|((role, said), metadata)| Text { role, said, metadata });
     let titles = || option::weighted(0.3, "[a-z\"\\\\\u{e9}]{1,20}");
     let created = (who(), option::weighted(0.5, 0..SESSIONS.len()), titles());
     let updated = (titles(), option::of(0..METADATA.len()));
@@ -254,7 +256,8 @@ impl World {
         let micros = Arc::new(AtomicU64::new(START_MICROS));
         let store = support::open_at(&path, clock(&micros)).unwrap();
         let ids = SESSIONS.map(str::to_owned).to_vec();
-        Self { store, model: Model::default(), micros, ids, path, _folder: folder }
+        let model = Model { now: START_MICROS, ..Model::default() };
+        Self { store, model, micros, ids, path, _folder: folder }
     }
 
     fn run(&mut self, op: &Op) {
@@ -272,8 +275,8 @@ impl World {
                 self.compare_history(USERS[*who], &id, *order, *limit);
             }
             Op::Step(micros) => {
-                let now = self.now().saturating_add_signed(*micros);
-                self.micros.store(now, Ordering::SeqCst);
+                self.model.now = self.model.now.saturating_add_signed(*micros);
+                self.micros.store(self.model.now, Ordering::SeqCst);
             }
             Op::Reopen => self.reopen(),
         }
@@ -288,7 +291,9 @@ impl World {
     /// Does it on both sides, and compares what they say and what its caller sees then.
     fn write(&mut self, write: &Write) {
         match write {
-            Write::Create { who, id, title, first } => self.create(USERS[*who], *id, title, first),
+            Write::Create { who, id, title, first } => {
+                self.create(USERS[*who], *id, title.as_deref(), first.as_deref());
+            }
             Write::Save { who, session, message, id } => {
                 let (session, id) = (self.id(*session), id.map(|id| MESSAGES[id]));
                 self.save(USERS[*who], &session, id, message);
@@ -299,8 +304,8 @@ impl World {
             Write::SaveMany { who, session, count, bytes } => {
                 let session = self.id(*session);
                 for n in 0..*count {
-                    let text = n.to_string().repeat(*bytes);
-                    let message = Text { role: Role::Tool, text, metadata: None };
+                    let said = n.to_string().repeat(*bytes);
+                    let message = Text { role: Role::Tool, said, metadata: None };
                     self.save(USERS[*who], &session, None, &message);
                 }
             }
@@ -318,13 +323,13 @@ impl World {
         &mut self,
         caller: &'static str,
         id: Option<usize>,
-        given: &Option<String>,
-        first: &Option<String>,
+        given: Option<&str>,
+        first: Option<&str>,
     ) {
         let new = NewSession {
             id: id.map(|id| session_id(SESSIONS[id])),
-            title: given.as_deref().map(title),
-            first_message: first.as_deref().map(content),
+            title: given.map(title),
+            first_message: first.map(content),
             metadata: None,
         };
         let done = outcome(wait(sessions::create(&self.store, user(caller), new)));
@@ -337,8 +342,7 @@ impl World {
         if !self.ids.contains(&id) {
             self.ids.push(id.clone());
         }
-        let now = self.now();
-        let expected = self.model.create(caller, id, given.as_deref(), first.as_deref(), now);
+        let expected = self.model.create(caller, id, given, first);
         assert_eq!(done, expected);
     }
 
@@ -347,14 +351,14 @@ impl World {
             session_id: session_id(session),
             id: id.map(|id| MessageId::parse(id).unwrap()),
             role: message.role,
-            content: content(&message.text),
+            content: content(&message.said),
             metadata: message.metadata.map(|n| metadata(METADATA[n])),
         };
         let done = outcome(wait(sessions::save_message(&self.store, user(caller), draft)));
 
         let minted = done.as_ref().ok().map(|(_, json)| text_of(json, "id"));
         let id = id.map(str::to_owned);
-        let expected = self.model.save(caller, session, (id, minted), message, self.now());
+        let expected = self.model.save(caller, session, (id, minted), message);
         assert_eq!(done, expected);
     }
 
@@ -364,8 +368,8 @@ impl World {
             session.messages.get(nth).cloned()
         });
         let Some(Message { id: Some(id), role, text: stored, .. }) = stored else { return };
-        let text = text.map_or(stored, str::to_owned);
-        self.save(caller, session, Some(&id), &Text { role, text, metadata: Some(1) });
+        let said = text.map_or(stored, str::to_owned);
+        self.save(caller, session, Some(&id), &Text { role, said, metadata: Some(1) });
     }
 
     fn update(
@@ -382,7 +386,7 @@ impl World {
         let id = session_id(session);
         let done = wait(sessions::update(&self.store, user(caller), id, update));
 
-        let expected = self.model.update(caller, session, new, with, self.now());
+        let expected = self.model.update(caller, session, new, with);
         assert_eq!(done.map(string).map_err(refusal), expected);
     }
 
@@ -419,14 +423,17 @@ impl World {
 
     fn compare_all(&mut self) {
         for caller in USERS {
-            for by in [SortBy::UpdatedAt, SortBy::CreatedAt] {
-                for order in [SortOrder::Desc, SortOrder::Asc] {
-                    self.compare_list(caller, Listing { by, order, ..Listing::NEWEST });
-                }
+            for (by, order) in [
+                (SortBy::UpdatedAt, SortOrder::Desc),
+                (SortBy::UpdatedAt, SortOrder::Asc),
+                (SortBy::CreatedAt, SortOrder::Desc),
+                (SortBy::CreatedAt, SortOrder::Asc),
+            ] {
+                self.compare_list(caller, Listing { by, order, ..Listing::NEWEST });
             }
             for id in self.ids.clone() {
                 let got = support::get(&self.store, caller, &id).map_err(refusal);
-                assert_eq!(got, self.model.find(caller, &id).map(|session| session.json()));
+                assert_eq!(got, self.model.find(caller, &id).map(Session::json));
                 self.compare_history(caller, &id, SortOrder::Asc, 7);
             }
         }
@@ -451,10 +458,6 @@ impl World {
     fn id(&self, n: usize) -> String {
         self.ids[n % self.ids.len()].clone()
     }
-
-    fn now(&self) -> u64 {
-        self.micros.load(Ordering::SeqCst)
-    }
 }
 
 impl Model {
@@ -476,7 +479,6 @@ impl Model {
         id: String,
         title: Option<&str>,
         first: Option<&str>,
-        now: u64,
     ) -> Result<(bool, String), Refusal> {
         if let Some(there) = self.sessions.iter().find(|session| session.id == id) {
             let is_own = there.owner == owner;
@@ -486,15 +488,15 @@ impl Model {
         let title = title.map_or(derived, str::to_owned);
         let messages = first.map(|text| {
             let (role, text) = (Role::User, text.to_owned());
-            Message { id: None, role, text, at: now, metadata: "{}" }
+            Message { id: None, role, text, at: self.now, metadata: "{}" }
         });
         let session = Session {
             id,
             owner,
             title,
             metadata: "{}",
-            created: now,
-            updated: now,
+            created: self.now,
+            updated: self.now,
             messages: messages.into_iter().collect(),
         };
         let json = session.json();
@@ -509,23 +511,21 @@ impl Model {
         session: &str,
         ids: (Option<String>, Option<String>),
         new: &Text,
-        now: u64,
     ) -> Result<(bool, String), Refusal> {
+        let now = self.now;
         let session = self.find_mut(caller, session)?;
         let (chosen, got) = ids;
         let mut stored = session.messages.iter();
         if let Some(stored) = stored.find(|stored| chosen.is_some() && stored.id == chosen) {
-            let says_the_same = stored.role == new.role && stored.text == new.text;
-            return match says_the_same {
-                true => Ok((false, stored.json(&session.id))),
-                false => Err(Refusal::MessageIdTaken),
-            };
+            let says_the_same = stored.role == new.role && stored.text == new.said;
+            let again = Ok((false, stored.json(&session.id)));
+            return if says_the_same { again } else { Err(Refusal::MessageIdTaken) };
         }
         let at = now.max(session.updated + 1);
         let message = Message {
             id: chosen.or(got),
             role: new.role,
-            text: new.text.clone(),
+            text: new.said.clone(),
             at,
             metadata: new.metadata.map_or("{}", |n| METADATA[n]),
         };
@@ -541,8 +541,8 @@ impl Model {
         session: &str,
         title: Option<&str>,
         metadata: Option<usize>,
-        now: u64,
     ) -> Result<String, Refusal> {
+        let now = self.now;
         let session = self.find_mut(caller, session)?;
         if let Some(title) = title {
             title.clone_into(&mut session.title);
