@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Connection, Process, server};
 
-const KILLS: u64 = 20;
+/// Of these, 20 amid work and 5 while it stops.
+const KILLS: u64 = 25;
 const WRITERS: usize = 4;
 /// All writers save to this session too.
 const SHARED: &str = "shared";
@@ -81,12 +82,12 @@ impl Writer {
             deleted: false,
         });
         let short = &mut self.sessions[n];
-        client.post("/api/sessions/create", &short.creation())?.expect(201);
+        post(client, "create", &short.creation(), &[201])?;
         short.created = true;
         if !n.is_multiple_of(4) {
             short.delete_sent = true;
             let body = json!({ "userId": "ann", "sessionId": id });
-            client.post("/api/sessions/delete", &body)?.expect(200);
+            post(client, "delete", &body, &[200])?;
             short.deleted = true;
         }
         self.save(client, SHARED.to_owned())
@@ -114,11 +115,20 @@ impl Sent {
             "id": self.id,
             "metadata": { "by": "a test", "n": 1.5 },
         });
-        let reply = client.post("/api/sessions/save-message", &body)?;
-        assert!(statuses.contains(&reply.status), "{reply:?}");
-        self.saved = Some(reply.body);
+        self.saved = Some(post(client, "save-message", &body, statuses)?);
         Ok(())
     }
+}
+
+/// Sends it, and gives the body of an answer that has one of these statuses. A server that stops
+/// has none.
+fn post(client: &mut Connection, verb: &str, body: &Value, statuses: &[u16]) -> io::Result<String> {
+    let reply = client.post(&format!("/api/sessions/{verb}"), body)?;
+    if reply.status == 503 {
+        return Err(io::Error::other(reply.body));
+    }
+    assert!(statuses.contains(&reply.status), "{reply:?}");
+    Ok(reply.body)
 }
 
 impl Short {
@@ -252,8 +262,31 @@ fn start_and_check(folder: &Path, writers: &mut [Writer]) -> Process {
     process
 }
 
-/// Lets everybody work until `enough` was acknowledged, then kills the server amid it.
-fn work_and_kill(mut process: Process, writers: &mut [Writer], enough: usize) {
+/// What the server is killed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kill {
+    Working,
+    /// When it was told to stop, and while it puts things in order.
+    Stopping,
+    /// A little later, when it has closed its door.
+    Closing,
+}
+
+impl Kill {
+    fn finish(self, process: &mut Process) {
+        if self != Self::Working {
+            process.signal("TERM");
+            process.wait_for_line("stopping on SIGTERM");
+        }
+        while self == Self::Closing && Connection::open(&process.address).is_ok() {
+            std::thread::yield_now();
+        }
+        process.kill();
+    }
+}
+
+/// Lets everybody work until `enough` was acknowledged, then kills the server.
+fn work_and_kill(mut process: Process, writers: &mut [Writer], enough: usize, kill: Kill) {
     let ((acknowledged, told), address) = (channel(), process.address.clone());
     std::thread::scope(|scope| {
         let working = writers.iter_mut().map(|writer| {
@@ -265,7 +298,7 @@ fn work_and_kill(mut process: Process, writers: &mut [Writer], enough: usize) {
         drop(acknowledged);
         let count = told.iter().take(enough).count();
         let log = process.log();
-        process.kill();
+        kill.finish(&mut process);
         let ends: Vec<_> = working.into_iter().map(|thread| thread.join().unwrap()).collect();
         assert_eq!(count, enough, "the writers gave up: {ends:?}\n{log}");
     });
@@ -286,7 +319,12 @@ fn after_a_crash_everything_acknowledged_is_there_once_and_in_order() {
         let process = start_and_check(folder.path(), &mut writers);
         // From at once to some hundreds, in no order; the same in each run.
         let enough = usize::try_from(kill * 7919 % 131).unwrap();
-        work_and_kill(process, &mut writers, enough);
+        let how = match kill % 10 {
+            4 => Kill::Stopping,
+            9 => Kill::Closing,
+            _ => Kill::Working,
+        };
+        work_and_kill(process, &mut writers, enough, how);
     }
 
     let mut process = start_and_check(folder.path(), &mut writers);

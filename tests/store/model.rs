@@ -151,7 +151,7 @@ struct World {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 64,
-        max_shrink_iters: 400,
+        max_shrink_time: 8000, // milliseconds: a test that hangs is ended after 30 s
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -172,7 +172,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 16,
-        max_shrink_iters: 200,
+        max_shrink_time: 8000,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
