@@ -10,7 +10,7 @@
 //!
 //! # The rooms
 //!
-//! Imports go down only; `tests/architecture` checks it.
+//! Imports go down only; `tests/store/architecture.rs` checks it.
 //!
 //! - [`cli`], [`config`]: what was asked for, brought together and checked.
 //! - [`server`]: the listener, the connections, the order of stopping.

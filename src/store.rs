@@ -99,7 +99,8 @@ impl Store {
     pub fn in_memory(clock: Clock) -> Result<Self, OpenError> {
         let db = Builder::new().create_with_backend(InMemoryBackend::new())?;
         lay_out(&db)?;
-        Self::start(db, 1024 * 1024, clock)
+        let loaded = load(&db)?;
+        Self::start(db, loaded, 1024 * 1024, clock)
     }
 
     /// Reads: shows `work` everything committed up to now.
@@ -190,21 +191,27 @@ impl Store {
             let percent = repair.progress() * 100.0;
             info!("repairing the data file after an unclean stop: {percent:.0} %");
         });
-        // redb may panic on a file that was damaged while it was closed.
-        let db = catch_unwind(AssertUnwindSafe(|| {
-            let db = builder
-                .create_with_backend(held)
-                .map_err(|error| OpenError::refused(path, error))?;
+        // redb may panic on a file that was damaged while it was closed. Nothing is written to it
+        // before all that is read now has proved to be good.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let db = builder.create_with_backend(held);
+            let db = db.map_err(|error| OpenError::refused(path, error))?;
             check_schema(path, &db)?;
-            Ok(db)
-        }))
-        .unwrap_or_else(|_| Err(OpenError::damaged(path, "its structure makes no sense")))?;
+            let loaded = load(&db).map_err(|error| OpenError::unreadable(path, error))?;
+            Ok((db, loaded))
+        }));
+        let (db, loaded) = opened
+            .unwrap_or_else(|_| Err(OpenError::damaged(path, "its structure makes no sense")))?;
         gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
-        Self::start(db, cache_bytes / 8 * FRESH_EIGHTHS, clock)
+        Self::start(db, loaded, cache_bytes / 8 * FRESH_EIGHTHS, clock)
     }
 
-    fn start(db: Database, fresh_bytes: usize, clock: Clock) -> Result<Self, OpenError> {
-        let (view, next) = load(&db)?;
+    fn start(
+        db: Database,
+        (view, next): (View, Numbers),
+        fresh_bytes: usize,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         let view = Arc::new(RwLock::new(view));
         let (jobs, waiting) = sync_channel(QUEUE);
         let (failed, failure) = watch::channel(None);
@@ -314,7 +321,7 @@ fn check_schema(path: &Path, db: &Database) -> Result<(), OpenError> {
         }
         Ok(Some(tables::SCHEMA_VERSION)) => Ok(()),
         Ok(found) => Err(OpenError::damaged(path, format!("its schema version is {found:?}"))),
-        Err(error) => Err(OpenError::damaged(path, error.to_string())),
+        Err(error) => Err(OpenError::unreadable(path, error)),
     }
 }
 

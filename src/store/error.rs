@@ -113,6 +113,14 @@ impl OpenError {
         Self::Damaged { path: path.to_owned(), reason: reason.into() }
     }
 
+    /// What it means that something in the file at `path` could not be read.
+    pub(super) fn unreadable(path: &Path, error: StoreError) -> Self {
+        match error {
+            StoreError::Io(error) => Self::Io(error.to_string()),
+            other => Self::damaged(path, other.to_string()),
+        }
+    }
+
     /// What redb's refusal to open `path` means.
     pub(super) fn refused(path: &Path, error: DatabaseError) -> Self {
         match error {
@@ -150,6 +158,14 @@ impl From<redb::Error> for StoreError {
     fn from(error: redb::Error) -> Self {
         match error {
             redb::Error::Corrupted(what) => Self::Structure(what.into()),
+            // Ours has all the tables, and of these types: this is another's, or damaged.
+            error @ (redb::Error::TableDoesNotExist(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TableIsNotMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }) => {
+                Self::Structure(error.to_string().into())
+            }
             other => Self::Io(other.to_string().into()),
         }
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, StorageBackend};
+use uuid::Uuid;
 
 use super::{OpenError, lay_out};
 
@@ -26,13 +27,13 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 pub(super) fn create(path: &Path) -> Result<(), OpenError> {
     let failed = |source: io::Error| OpenError::Create { path: path.to_owned(), source };
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    // Not by the process's number, which others on a shared volume may have too.
+    name.push(format!(".{}.new", Uuid::new_v4()));
     let unfinished = Unfinished(path.with_file_name(name));
     let file = OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&unfinished.0)
         .map_err(failed)?;

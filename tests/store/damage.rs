@@ -211,7 +211,6 @@ fn a_truncated_file_is_refused_or_tells_the_truth() {
 }
 
 #[test]
-#[ignore = "a damaged log is told as a failing disk, and after the file was written to"]
 fn a_closed_file_with_a_flipped_bit_is_refused_or_tells_the_truth() {
     flip_bits(&Original::closed());
 }
@@ -224,7 +223,6 @@ fn a_killed_processs_file_with_a_flipped_bit_is_refused_or_tells_the_truth() {
 /// The id of a session stands in records of every kind, and in keys: one that was damaged is not
 /// found under its own any more, as redb verifies no page that it reads.
 #[test]
-#[ignore = "a damaged log is told as a failing disk, and after the file was written to"]
 fn a_file_with_a_flipped_bit_in_a_record_is_refused_or_tells_the_truth() {
     let mut lies = Lies::default();
     for original in [Original::closed(), Original::killed()] {
