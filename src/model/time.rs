@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
 
 use super::Invalid;
@@ -16,8 +19,8 @@ use super::invalid::excerpt;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// 9999-12-31T23:59:59.999999Z, the last that RFC 3339 can write.
-    pub const MAX: Self = Self(253_402_300_799_999_999);
+    /// 9999-12-30T22:00:00Z, the last that jiff shows: the year is 9999 still in every zone.
+    pub const MAX: Self = Self(253_402_207_200_000_000);
 
     /// The instant `micros` microseconds after 1970 began, at most [`Timestamp::MAX`].
     pub const fn from_micros(micros: u64) -> Self {
@@ -46,10 +49,7 @@ impl Timestamp {
     /// # Errors
     /// [`Invalid`], naming `field`, when it is neither.
     pub fn parse_start(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        if let Ok(time) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self::from_signed(time.as_microsecond()));
-        }
-        parse_date(field, text).map(Self::from_signed)
+        parse(field, text).map(|(micros, _)| Self::from_signed(micros))
     }
 
     /// Takes the end of what `text` names: the last microsecond of the millisecond of an RFC 3339
@@ -61,11 +61,12 @@ impl Timestamp {
     /// # Errors
     /// [`Invalid`], naming `field`, when it is neither.
     pub fn parse_end(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        if let Ok(time) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self::from_signed(time.as_millisecond().saturating_mul(1000) + 999));
-        }
-        let midnight = parse_date(field, text)?;
-        Ok(Self::from_signed(midnight + 24 * 60 * 60 * 1_000_000 - 1))
+        parse(field, text).map(|(micros, is_day)| {
+            Self::from_signed(match is_day {
+                true => micros + 24 * 60 * 60 * 1_000_000 - 1,
+                false => micros.div_euclid(1000) * 1000 + 999,
+            })
+        })
     }
 
     fn from_signed(micros: i64) -> Self {
@@ -73,17 +74,25 @@ impl Timestamp {
     }
 }
 
-fn parse_date(field: &'static str, text: &str) -> Result<i64, Invalid> {
-    text.parse::<jiff::civil::Date>()
-        .ok()
-        // A civil date parses from a longer text too; what stands behind it must not be ignored.
-        .filter(|_| text.len() == "2026-11-23".len())
-        .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok())
-        .map(|midnight| midnight.timestamp().as_microsecond())
-        .ok_or_else(|| {
-            let problem = "it must be an RFC 3339 date-time or a date such as 2026-11-23";
-            Invalid::wrong(field, format!("is {}; {problem}", excerpt(text)))
-        })
+/// Microseconds since 1970 began, and whether `text` names a whole day.
+///
+/// By civil arithmetic, which has room for what callers write for ever: `9999-12-31`.
+fn parse(field: &'static str, text: &str) -> Result<(i64, bool), Invalid> {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+    let parsed = Pieces::parse(text).ok().filter(|parsed| parsed.time_zone_annotation().is_none());
+    let named = parsed.and_then(|parsed| match (parsed.time(), parsed.to_numeric_offset()) {
+        (Some(time), Some(offset)) => Some((parsed.date().to_datetime(time), offset, false)),
+        (None, None) => Some((parsed.date().at(0, 0, 0, 0), Offset::UTC, true)),
+        _ => None,
+    });
+    let Some((civil, offset, is_day)) = named else {
+        let problem = "it must be an RFC 3339 date-time or a date such as 2026-11-23";
+        return Err(Invalid::wrong(field, format!("is {}; {problem}", excerpt(text))));
+    };
+    let since_epoch = civil.duration_since(EPOCH).as_micros();
+    let micros = since_epoch - i128::from(offset.seconds()) * 1_000_000;
+    Ok((i64::try_from(micros).unwrap_or(i64::MAX), is_day))
 }
 
 impl fmt::Display for Timestamp {
@@ -145,7 +154,7 @@ mod tests {
             (0, "1970-01-01T00:00:00.000Z"),
             (1_763_875_937_622_999, "2025-11-23T05:32:17.622Z"),
             (951_782_400_000_000, "2000-02-29T00:00:00.000Z"),
-            (u64::MAX, "9999-12-31T23:59:59.999Z"),
+            (u64::MAX, "9999-12-30T22:00:00.000Z"),
         ] {
             assert_eq!(Timestamp::from_micros(micros).to_string(), shown);
         }
@@ -159,6 +168,8 @@ mod tests {
             ("2025-11-23T00:00:00Z", day, day + 999),
             ("2025-11-23T01:00:00.5+01:00", day + 500_000, day + 500_999),
             ("1901-01-01", 0, 0),
+            ("9999-12-31", Timestamp::MAX.0, Timestamp::MAX.0),
+            ("9999-12-31T23:59:59.999Z", Timestamp::MAX.0, Timestamp::MAX.0),
         ] {
             assert_eq!(Timestamp::parse_start("startDate", text).unwrap().as_micros(), start);
             assert_eq!(Timestamp::parse_end("endDate", text).unwrap().as_micros(), end);
@@ -167,7 +178,10 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused_by_name() {
-        for text in ["", "yesterday", "2025-13-01", "2025-11-23T05:32", "2025-11-23x", "12345"] {
+        for text in ["", "yesterday", "2025-13-01", "2025-11-23T05:32", "2025-11-23x", "12345"]
+            .into_iter()
+            .chain(["2025-11-23T01:00:00[Europe/Paris]", "2025-11-23T01:00:00Z[UTC]", "05:32"])
+        {
             let refused = Timestamp::parse_end("endDate", text).unwrap_err();
             assert_eq!(refused.field, "endDate", "{text}");
         }
