@@ -109,6 +109,7 @@ fn layer(routes: Router<App>, app: App) -> Router {
         .layer(RequestBodyLimitLayer::new(limits.body_bytes))
         .layer(timeout)
         .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), edge::check_head))
         .layer(axum::middleware::from_fn_with_state(app.clone(), cors::apply))
         .layer(axum::middleware::from_fn_with_state(app.clone(), edge::apply))
         .with_state(app)

@@ -1,14 +1,15 @@
-//! The outermost layer: names each request, writes the body of each error, and logs.
+//! The outermost layer: names each request, writes the body of each error, and logs. And the
+//! limit of a request's head.
 
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use tracing::{Level, debug, enabled};
 use uuid::Uuid;
 
-use super::{App, error};
+use super::{ApiError, App, error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -32,6 +33,24 @@ pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) 
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Refuses a head that is too large. Inside the CORS layer, so that a page can read the refusal.
+pub(super) async fn check_head(State(app): State<App>, request: Request, next: Next) -> Response {
+    if head_bytes(&request) > app.limits.head_bytes {
+        return ApiError::of_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).into_response();
+    }
+    next.run(request).await
+}
+
+/// How large the head was on the wire, had it no spaces that may be left out.
+fn head_bytes(request: &Request) -> usize {
+    let uri = request.uri();
+    let target = uri.authority().map_or(0, |authority| authority.as_str().len())
+        + uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let lines = request.headers().iter();
+    let lines = lines.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + lines.sum::<usize>()
 }
 
 /// The caller's id for this request, if it is 1 to 128 visible ASCII characters; else a new one.

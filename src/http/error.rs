@@ -24,7 +24,8 @@ pub struct ApiError {
     code: Cow<'static, str>,
     error: String,
     message: Cow<'static, str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Boxed, as few errors have one and every result is as large as its error.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     /// For the log alone.
     cause: Option<String>,
 }
@@ -56,7 +57,7 @@ impl ApiError {
         message: &'static str,
         challenge: &'static str,
     ) -> Self {
-        let header = Some((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        let header = Some(Box::new((WWW_AUTHENTICATE, HeaderValue::from_static(challenge))));
         Self { header, ..Self::new(StatusCode::UNAUTHORIZED, code, error, message) }
     }
 
@@ -78,7 +79,7 @@ impl ApiError {
     fn unavailable(code: &'static str, error: &'static str, cause: Option<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let message = "try again in a few seconds; a write may have been done, so repeat it by id";
-        let header = Some((RETRY_AFTER, HeaderValue::from_static("2")));
+        let header = Some(Box::new((RETRY_AFTER, HeaderValue::from_static("2"))));
         Self { header, cause, ..Self::new(status, code, error, message) }
     }
 
@@ -90,6 +91,12 @@ impl ApiError {
                 "body_too_large",
                 "request body is too large; the limit is 1 MiB",
                 "send less at once",
+            ),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::new(
+                status,
+                "head_too_large",
+                "request line and headers are too large; the limit is 32 KiB",
+                "send fewer or shorter headers",
             ),
             StatusCode::SERVICE_UNAVAILABLE => {
                 Self::unavailable("timeout", "request took too long", None)
@@ -170,7 +177,7 @@ impl From<Invalid> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        if let Some((name, value)) = self.header.clone() {
+        if let Some((name, value)) = self.header.as_deref().cloned() {
             response.headers_mut().insert(name, value);
         }
         response.extensions_mut().insert(Arc::new(self));
