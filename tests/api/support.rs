@@ -3,14 +3,17 @@
 //! Each test starts its own, on a free port and in a folder of its own, and talks to it over real
 //! sockets. The listener is bound before `start` returns, so nothing has to wait for it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -190,13 +193,10 @@ impl TestServer {
     }
 
     /// Sends bytes as they are, on a connection of their own, and reads until the server closes.
-    pub(crate) async fn send_raw(&self, bytes: &[u8]) -> String {
+    pub(crate) async fn send_raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect().await;
-        stream.write_all(bytes).await.unwrap();
-        let mut answer = Vec::new();
-        // A connection that is reset has ended too.
-        let _ended = stream.read_to_end(&mut answer).await;
-        String::from_utf8_lossy(&answer).into_owned()
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        read_to_end(&mut stream).await
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
@@ -262,6 +262,22 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// The one answer in `text`, as it came over the wire with a `Content-Length` or none.
+    #[track_caller]
+    pub(crate) fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("cut: {text:?}"));
+        let (line, head) = head.split_once("\r\n").unwrap_or((head, ""));
+        let status = line.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("no answer: {line}"));
+        let headers = head.lines().map(|line| line.split_once(": ").unwrap());
+        Self {
+            status: status.split(' ').next().unwrap().parse().unwrap(),
+            headers: headers
+                .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+                .collect(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -309,28 +325,42 @@ pub(crate) struct User<'a> {
 }
 
 impl User<'_> {
-    /// A GET as this user.
-    pub(crate) async fn get(&self, path: &str) -> Reply {
+    /// Begins a request without a body as this user; `send` sends it.
+    pub(crate) fn request(&self, method: &str, path: &str) -> Call<'_> {
         if self.server.mode == Mode::Jwt {
-            return self.server.get(path).bearer(&self.token()).send().await;
+            return self.server.request(method, path).bearer(&self.token());
         }
         let separator = if path.contains('?') { '&' } else { '?' };
-        self.server.get(&format!("{path}{separator}userId={}", encode(&self.id))).send().await
+        self.server.request(method, &format!("{path}{separator}userId={}", encode(&self.id)))
+    }
+
+    /// Begins a POST of a JSON object as this user; `send` sends it.
+    pub(crate) fn posting(&self, path: &str, mut body: Value) -> Call<'_> {
+        if self.server.mode == Mode::Jwt {
+            return self.server.post(path, body.to_string()).bearer(&self.token());
+        }
+        body["userId"] = json!(self.id);
+        self.server.post(path, body.to_string())
+    }
+
+    /// A GET as this user.
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.request("GET", path).send().await
     }
 
     /// A POST of a JSON object as this user.
-    pub(crate) async fn post(&self, path: &str, mut body: Value) -> Reply {
-        if self.server.mode == Mode::Jwt {
-            return self.server.post(path, body.to_string()).bearer(&self.token()).send().await;
-        }
-        body["userId"] = json!(self.id);
-        self.server.post(path, body.to_string()).send().await
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
+        self.posting(path, body).send().await
+    }
+
+    /// Begins a session with what `body` says of it.
+    pub(crate) async fn create(&self, body: Value) -> Reply {
+        self.post("/api/sessions/create", body).await
     }
 
     /// Begins a session with a first message, and gives its id.
     pub(crate) async fn create_session(&self, first_message: &str) -> String {
-        let body = json!({ "firstMessage": first_message });
-        let session = self.post("/api/sessions/create", body).await.expect(201);
+        let session = self.create(json!({ "firstMessage": first_message })).await.expect(201);
         session["sessionId"].as_str().unwrap().to_owned()
     }
 
@@ -382,6 +412,33 @@ pub(crate) fn mint(header: &str, payload: &str, secret: &[u8]) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
     let signature = URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes()));
     format!("{signed}.{signature}")
+}
+
+/// Reads until the other end closes.
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A connection that is reset has ended too.
+    let _ended = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A body of which nothing ever comes.
+pub(crate) fn body_that_never_comes() -> Body {
+    struct Silent;
+
+    impl http_body::Body for Silent {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Pending
+        }
+    }
+
+    Body::new(Silent)
 }
 
 /// Percent-encodes everything but letters and digits.
