@@ -5,5 +5,8 @@
 
 mod cors;
 mod flow;
+mod jwt;
+mod modes;
 mod origins;
+mod ownership;
 mod support;

@@ -324,9 +324,9 @@ pub(crate) struct User<'a> {
     pub(crate) id: String,
 }
 
-impl User<'_> {
+impl<'a> User<'a> {
     /// Begins a request without a body as this user; `send` sends it.
-    pub(crate) fn request(&self, method: &str, path: &str) -> Call<'_> {
+    pub(crate) fn request(&self, method: &str, path: &str) -> Call<'a> {
         if self.server.mode == Mode::Jwt {
             return self.server.request(method, path).bearer(&self.token());
         }
@@ -335,7 +335,7 @@ impl User<'_> {
     }
 
     /// Begins a POST of a JSON object as this user; `send` sends it.
-    pub(crate) fn posting(&self, path: &str, mut body: Value) -> Call<'_> {
+    pub(crate) fn posting(&self, path: &str, mut body: Value) -> Call<'a> {
         if self.server.mode == Mode::Jwt {
             return self.server.post(path, body.to_string()).bearer(&self.token());
         }
