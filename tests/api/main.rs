@@ -6,7 +6,10 @@
 mod cors;
 mod flow;
 mod jwt;
+mod list;
+mod messages;
 mod modes;
 mod origins;
 mod ownership;
+mod sessions;
 mod support;

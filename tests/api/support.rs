@@ -243,12 +243,20 @@ impl Call<'_> {
     }
 
     pub(crate) async fn send(self) -> Reply {
+        self.detached().await
+    }
+
+    /// What sends it, wherever that is awaited.
+    pub(crate) fn detached(self) -> impl Future<Output = Reply> + Send + 'static {
         let uri = format!("http://{}{}", self.server.address, self.path);
         let mut request = Request::builder().method(self.method).uri(uri).body(self.body).unwrap();
         *request.headers_mut() = self.headers;
-        let (parts, body) = self.server.client.request(request).await.unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Reply { status: parts.status, headers: parts.headers, body }
+        let answering = self.server.client.request(request);
+        async move {
+            let (parts, body) = answering.await.unwrap().into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            Reply { status: parts.status, headers: parts.headers, body }
+        }
     }
 }
 
