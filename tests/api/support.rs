@@ -449,6 +449,26 @@ pub(crate) fn body_that_never_comes() -> Body {
     Body::new(Silent)
 }
 
+/// A body that is sent in chunks, as if its length were not known.
+pub(crate) fn body_in_chunks(text: String) -> Body {
+    struct Chunks(Bytes);
+
+    impl http_body::Body for Chunks {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            let chunk = self.0.len().min(64 * 1024);
+            Poll::Ready((chunk > 0).then(|| Ok(Frame::data(self.0.split_to(chunk)))))
+        }
+    }
+
+    Body::new(Chunks(text.into()))
+}
+
 /// Percent-encodes everything but letters and digits.
 pub(crate) fn encode(text: &str) -> String {
     text.bytes()
