@@ -177,9 +177,6 @@ impl From<Invalid> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        if let Some((name, value)) = self.header.as_deref().cloned() {
-            response.headers_mut().insert(name, value);
-        }
         response.extensions_mut().insert(Arc::new(self));
         response
     }
@@ -202,10 +199,11 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
         let (status, code) = (refusal.status.as_u16(), &refusal.code);
         error!(request.id = request_id, status, "answered {status} {code}: {cause}");
     }
-    let ApiError { error, code, message, .. } = refusal.as_ref();
+    let ApiError { error, code, message, header, .. } = refusal.as_ref();
     let text = Text { error, code, message, request_id };
     let body = serde_json::to_vec(&text).unwrap_or_default();
     let headers = response.headers_mut();
+    headers.extend(header.as_deref().cloned().map(|(name, value)| (Some(name), value)));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);

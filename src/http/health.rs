@@ -13,12 +13,13 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// `GET /health`: healthy as long as it can answer.
 pub(super) async fn health(State(app): State<App>) -> Json<Value> {
     let now = app.clock.now();
+    let uptime = now.as_micros().saturating_sub(app.started.as_micros());
     Json(json!({
         "status": "healthy",
         "service": NAME,
         "version": VERSION,
         "timestamp": now.to_string(),
-        "uptime": now.as_secs().saturating_sub(app.started.as_secs()),
+        "uptime": uptime / 1_000_000,
         "database": "redb",
     }))
 }
