@@ -62,9 +62,10 @@ impl Timestamp {
     /// [`Invalid`], naming `field`, when it is neither.
     pub fn parse_end(field: &'static str, text: &str) -> Result<Self, Invalid> {
         parse(field, text).map(|(micros, is_day)| {
-            Self::from_signed(match is_day {
-                true => micros + 24 * 60 * 60 * 1_000_000 - 1,
-                false => micros.div_euclid(1000) * 1000 + 999,
+            Self::from_signed(if is_day {
+                micros + 24 * 60 * 60 * 1_000_000 - 1
+            } else {
+                micros.div_euclid(1000) * 1000 + 999
             })
         })
     }

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderName;
 use axum::routing::get;
 use orion_chat::http::App;
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ fn assert_open_to(origin: &str, reply: &Reply) {
 /// Checks that no page may read `reply`, and that no cache takes it for another page's.
 #[track_caller]
 fn assert_closed(reply: &Reply) {
-    let mut names = reply.headers.keys().map(|name| name.as_str());
+    let mut names = reply.headers.keys().map(HeaderName::as_str);
     assert!(names.all(|name| !name.starts_with("access-control-")), "{reply:?}");
     assert_eq!(reply.header("vary"), Some("Origin"), "{reply:?}");
 }
@@ -124,7 +125,7 @@ fn failing_routes() -> Router<App> {
 async fn failing_server() -> TestServer {
     let limits = Setup::new(Mode::Jwt).routes(failing_routes()).limits(|limits| {
         limits.body_time = Duration::from_millis(200);
-        limits.request_time = Duration::from_millis(1000);
+        limits.request_time = Duration::from_secs(1);
     });
     let server = limits.start().await;
     let taken = server.user("bob").create(json!({ "sessionId": "bobs" })).await;

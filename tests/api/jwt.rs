@@ -62,10 +62,10 @@ async fn good_tokens_let_their_user_in() {
 /// Requests whose token is no good, by what is wrong with it.
 fn bad_tokens(server: &TestServer) -> Vec<(&'static str, Call<'_>)> {
     let good = good_token();
-    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let (unfinished, signature) = good.rsplit_once('.').unwrap();
     let claims = json!({ "sub": "ann", "iss": ISSUER, "aud": AUDIENCE, "exp": NOW + 3600 });
-    let headed = |header: &str| mint(header, &claims.to_string(), SECRET);
-    let unsigned = headed(r#"{"alg":"none"}"#);
+    let by_header = |header: &str| mint(header, &claims.to_string(), SECRET);
+    let unsigned = by_header(r#"{"alg":"none"}"#);
     let none = format!("{}.", unsigned.rsplit_once('.').unwrap().0);
     let others = token_with("sub", json!("bob"));
     let swapped = format!("{}.{signature}", others.rsplit_once('.').unwrap().0);
@@ -85,13 +85,13 @@ fn bad_tokens(server: &TestServer) -> Vec<(&'static str, Call<'_>)> {
         ("for a user of 256 characters", bearer(&token_with("sub", json!("x".repeat(256))))),
         ("alg none, signed", bearer(&unsigned)),
         ("alg none, not signed", bearer(&none)),
-        ("alg HS512", bearer(&headed(r#"{"alg":"HS512"}"#))),
-        ("alg RS256", bearer(&headed(r#"{"alg":"RS256"}"#))),
+        ("alg HS512", bearer(&by_header(r#"{"alg":"HS512"}"#))),
+        ("alg RS256", bearer(&by_header(r#"{"alg":"RS256"}"#))),
         ("of another secret", bearer(&mint(HEADER, &claims.to_string(), b"another secret"))),
         ("of an empty secret", bearer(&mint(HEADER, &claims.to_string(), b""))),
         ("with another's claims", bearer(&swapped)),
         ("with its signature cut", bearer(&good[..good.len() - 2])),
-        ("without a signature", bearer(signed)),
+        ("without a signature", bearer(unfinished)),
         ("no JWT", bearer("hello")),
         ("empty", bearer("")),
         ("a scheme alone", header("Bearer".to_owned())),

@@ -14,7 +14,7 @@ use crate::support::{Mode, Reply, Setup, TestServer, body_that_never_comes, read
 
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(200);
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// How a server is set up that waits long for all but what `change` says.
 fn patient() -> Setup {

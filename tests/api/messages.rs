@@ -22,6 +22,19 @@ fn texts(page: &Value) -> Vec<&str> {
     messages.iter().map(|message| message["content"].as_str().unwrap()).collect()
 }
 
+/// Follows the cursors from page to page, and gives the texts of each.
+async fn pages(user: &User<'_>, query: &str) -> Vec<Vec<String>> {
+    let (mut pages, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = messages(user, &format!("{query}{cursor}")).await;
+        pages.push(texts(&page).iter().map(ToString::to_string).collect());
+        match page.get("nextCursor") {
+            Some(next) => cursor = format!("&cursor={}", next.as_str().unwrap()),
+            None => return pages,
+        }
+    }
+}
+
 /// A session `s` that holds the numbers from 1 on.
 async fn counting(user: &User<'_>, up_to: usize) {
     user.create(json!({ "sessionId": "s" })).await.expect(201);
@@ -173,19 +186,16 @@ async fn pages_run_from_either_end_without_gap_or_repeat() {
     for (order, expected) in [("", &upwards), ("order=asc", &upwards), ("order=desc", &downwards)] {
         assert_eq!(texts(&messages(&ann, order).await), *expected, "{order}");
         for limit in [1, 3, 5, 9, 10, 11, 5000] {
-            let (mut all, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
-            loop {
-                let page = messages(&ann, &format!("{order}&limit={limit}{cursor}")).await;
-                all.extend(texts(&page).iter().map(ToString::to_string));
-                pages += 1;
-                match page["nextCursor"].as_str() {
-                    Some(next) => cursor = format!("&cursor={next}"),
-                    None => break,
-                }
-            }
-            assert_eq!(all, *expected, "{order} {limit}");
-            assert_eq!(pages, 10_usize.div_ceil(limit), "{order} {limit}");
+            let paged = pages(&ann, &format!("{order}&limit={limit}")).await;
+            assert_eq!(paged.concat(), *expected, "{order} {limit}");
+            assert_eq!(paged.len(), 10_usize.div_ceil(limit), "{order} {limit}");
         }
+    }
+}
+
+async fn send_in_turn(calls: Vec<impl Future<Output = Reply>>) {
+    for call in calls {
+        call.await.expect(201);
     }
 }
 
@@ -205,11 +215,7 @@ async fn without_a_limit_a_long_history_comes_whole() {
                 ann.posting(SAVE, body).detached()
             })
             .collect();
-        tasks.spawn(async move {
-            for call in calls {
-                call.await.expect(201);
-            }
-        });
+        tasks.spawn(send_in_turn(calls));
     }
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
