@@ -173,6 +173,21 @@ async fn a_reader_that_is_slow_gets_everything() {
 }
 
 #[tokio::test]
+async fn a_history_whose_session_is_deleted_on_the_way_breaks_off() {
+    let server = patient().folder(server_with_a_long_history(LONG).await.stop().await);
+    let server = server.start().await;
+    let mut reading = server.connect().await;
+    reading.write_all(format!("{}\r\n", HISTORIES[0]).as_bytes()).await.unwrap();
+    reading.read_exact(&mut [0; 12]).await.unwrap();
+
+    server.user("ann").delete("s").await.expect(200);
+
+    let rest = read_to_end(&mut reading).await;
+    assert!(rest.len() < LONG_HISTORY, "{} bytes", rest.len());
+    assert!(!rest.ends_with("0\r\n\r\n"), "a part must not pass for the whole");
+}
+
+#[tokio::test]
 async fn a_connection_too_many_waits_until_there_is_room() {
     let server = patient().max_connections(1).start().await;
     let mut first = server.connect().await;

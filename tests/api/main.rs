@@ -14,6 +14,8 @@ mod messages;
 mod modes;
 mod origins;
 mod ownership;
+mod races;
+mod save_message;
 mod service;
 mod sessions;
 mod support;

@@ -219,3 +219,9 @@ pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let _ended = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
+
+/// Sends requests side by side, and gives their answers as they come.
+pub(crate) async fn all_at_once<'a>(calls: impl IntoIterator<Item = Call<'a>>) -> Vec<Reply> {
+    let tasks: JoinSet<_> = calls.into_iter().map(Call::detached).collect();
+    tasks.join_all().await
+}
