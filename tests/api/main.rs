@@ -7,6 +7,7 @@ mod bad_bodies;
 mod bad_input;
 mod cors;
 mod flow;
+mod framing;
 mod jwt;
 mod limits;
 mod list;
