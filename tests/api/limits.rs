@@ -125,20 +125,24 @@ async fn server_with_a_long_history(idle: Duration) -> TestServer {
     let short = patient().patience(|patience| {
         (patience.idle, patience.stall) = (idle, Duration::from_secs(1));
     });
-    short.max_connections(1).folder(server.stop().await).start().await
+    let routes = Router::new().route("/test/long", get(async || "x".repeat(LONG_TEXT)));
+    short.routes(routes).max_connections(1).folder(server.stop().await).start().await
 }
 
-/// Asks for that history: in pieces, and as one page.
-const HISTORIES: [&str; 2] = [
-    "GET /api/sessions/messages?userId=ann&sessionId=s HTTP/1.1\r\nHost: x\r\n",
-    "GET /api/sessions/messages?userId=ann&sessionId=s&limit=1000 HTTP/1.1\r\nHost: x\r\n",
+const LONG_TEXT: usize = 24 * 1_000_000;
+
+/// Asks for that history, which is sent in pieces, and for a long answer of one piece; each with
+/// its least size.
+const LONG_ANSWERS: [(&str, usize); 2] = [
+    ("GET /api/sessions/messages?userId=ann&sessionId=s HTTP/1.1\r\nHost: x\r\n", LONG_HISTORY),
+    ("GET /test/long HTTP/1.1\r\nHost: x\r\n", LONG_TEXT),
 ];
 
 #[tokio::test]
 async fn a_reader_that_has_stopped_reading_is_hung_up_on() {
     let server = server_with_a_long_history(LONG).await;
 
-    for request in HISTORIES {
+    for (request, whole) in LONG_ANSWERS {
         let mut stalled = server.connect().await;
         stalled.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
         // There is room for another connection once that one was given up.
@@ -146,7 +150,7 @@ async fn a_reader_that_has_stopped_reading_is_hung_up_on() {
         Reply::parse(&other.await).expect(200);
 
         let read = read_to_end(&mut stalled).await.len();
-        assert!(read < LONG_HISTORY, "{read} bytes were sent to who did not read");
+        assert!(read < whole, "{read} bytes were sent to who did not read");
     }
 }
 
@@ -154,11 +158,11 @@ async fn a_reader_that_has_stopped_reading_is_hung_up_on() {
 async fn a_reader_that_is_slow_gets_everything() {
     let server = server_with_a_long_history(Duration::from_secs(1)).await;
 
-    for request in HISTORIES {
+    for (request, whole) in LONG_ANSWERS {
         let mut slow = server.connect().await;
         let request = format!("{request}Connection: close\r\n\r\n");
         slow.write_all(request.as_bytes()).await.unwrap();
-        let (mut read, mut buffer) = (0, vec![0; 1 << 19]);
+        let (mut read, mut buffer) = (0, vec![0; whole / 20]);
         loop {
             // The slowness is what is tested: pauses that are each shorter than the server's
             // patience, and together longer.
@@ -168,7 +172,7 @@ async fn a_reader_that_is_slow_gets_everything() {
                 bytes => read += bytes,
             }
         }
-        assert!(read > LONG_HISTORY, "{read} bytes");
+        assert!(read >= whole, "{read} bytes");
     }
 }
 
@@ -177,7 +181,7 @@ async fn a_history_whose_session_is_deleted_on_the_way_breaks_off() {
     let server = patient().folder(server_with_a_long_history(LONG).await.stop().await);
     let server = server.start().await;
     let mut reading = server.connect().await;
-    reading.write_all(format!("{}\r\n", HISTORIES[0]).as_bytes()).await.unwrap();
+    reading.write_all(format!("{}\r\n", LONG_ANSWERS[0].0).as_bytes()).await.unwrap();
     reading.read_exact(&mut [0; 12]).await.unwrap();
 
     server.user("ann").delete("s").await.expect(200);

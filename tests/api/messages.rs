@@ -56,6 +56,25 @@ async fn pages_run_from_either_end_without_gap_or_repeat() {
 }
 
 #[tokio::test]
+async fn a_page_of_long_messages_is_not_held_in_memory_whole() {
+    let server = TestServer::start().await;
+    let ann = server.user("ann");
+    ann.create(json!({ "sessionId": "s" })).await.expect(201);
+    let long: Vec<_> = ["a", "b", "c", "d", "e"].map(|text| text.repeat(50_000)).into();
+    for text in &long {
+        ann.save_message("s", "user", text).await.expect(201);
+    }
+
+    for (limit, pieces) in [(1, 5), (3, 2), (4, 2), (5, 1), (1000, 1)] {
+        let paged = pages(&ann, &format!("limit={limit}")).await;
+        assert_eq!(paged.concat(), long, "{limit}");
+        assert_eq!(paged.len(), pieces, "{limit}");
+    }
+    let page = ann.get("/api/sessions/messages?sessionId=s&limit=4").await;
+    assert_eq!(page.header("content-length"), None, "it is sent in pieces");
+}
+
+#[tokio::test]
 async fn without_a_limit_a_long_history_comes_whole() {
     let server = TestServer::start().await;
     let ann = server.user("ann");
