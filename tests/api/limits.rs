@@ -6,20 +6,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use orion_chat::http::App;
-use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 
 use crate::support::{Mode, Reply, Setup, TestServer, body_that_never_comes, read_to_end};
 
-const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+pub(crate) const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(200);
-const LONG: Duration = Duration::from_mins(1);
+pub(crate) const FOR_EVER: Duration = Duration::from_mins(1);
 
 /// How a server is set up that waits long for all but what `change` says.
-fn patient() -> Setup {
+pub(crate) fn patient() -> Setup {
     Setup::new(Mode::Off).patience(|patience| {
-        (patience.head, patience.idle, patience.stall) = (LONG, LONG, LONG);
+        (patience.head, patience.idle, patience.stall) = (FOR_EVER, FOR_EVER, FOR_EVER);
     })
 }
 
@@ -109,86 +108,6 @@ async fn a_body_that_breaks_off_stores_nothing() {
     let answer = read_to_end(&mut stream).await;
     assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     assert!(server.user("ann").sessions().await.is_empty());
-}
-
-const LONG_HISTORY: usize = 8 * 1_000_000;
-
-/// A server whose session `s` holds more than the buffers between two sockets take, and which
-/// waits a second for its readers, and `idle` for the next request. Written through another, which waits as long as disks need.
-async fn server_with_a_long_history(idle: Duration) -> TestServer {
-    let server = patient().start().await;
-    let (ann, text) = (server.user("ann"), "x".repeat(1_000_000));
-    ann.create(json!({ "sessionId": "s" })).await.expect(201);
-    for _ in 0..8 {
-        ann.save_message("s", "tool", &text).await.expect(201);
-    }
-    let short = patient().patience(|patience| {
-        (patience.idle, patience.stall) = (idle, Duration::from_secs(1));
-    });
-    let routes = Router::new().route("/test/long", get(async || "x".repeat(LONG_TEXT)));
-    short.routes(routes).max_connections(1).folder(server.stop().await).start().await
-}
-
-const LONG_TEXT: usize = 24 * 1_000_000;
-
-/// Asks for that history, which is sent in pieces, and for a long answer of one piece; each with
-/// its least size.
-const LONG_ANSWERS: [(&str, usize); 2] = [
-    ("GET /api/sessions/messages?userId=ann&sessionId=s HTTP/1.1\r\nHost: x\r\n", LONG_HISTORY),
-    ("GET /test/long HTTP/1.1\r\nHost: x\r\n", LONG_TEXT),
-];
-
-#[tokio::test]
-async fn a_reader_that_has_stopped_reading_is_hung_up_on() {
-    let server = server_with_a_long_history(LONG).await;
-
-    for (request, whole) in LONG_ANSWERS {
-        let mut stalled = server.connect().await;
-        stalled.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
-        // There is room for another connection once that one was given up.
-        let other = server.send_raw(HEALTH.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
-        Reply::parse(&other.await).expect(200);
-
-        let read = read_to_end(&mut stalled).await.len();
-        assert!(read < whole, "{read} bytes were sent to who did not read");
-    }
-}
-
-#[tokio::test]
-async fn a_reader_that_is_slow_gets_everything() {
-    let server = server_with_a_long_history(Duration::from_secs(1)).await;
-
-    for (request, whole) in LONG_ANSWERS {
-        let mut slow = server.connect().await;
-        let request = format!("{request}Connection: close\r\n\r\n");
-        slow.write_all(request.as_bytes()).await.unwrap();
-        let (mut read, mut buffer) = (0, vec![0; whole / 20]);
-        loop {
-            // The slowness is what is tested: pauses that are each shorter than the server's
-            // patience, and together longer.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            match slow.read(&mut buffer).await.unwrap() {
-                0 => break,
-                bytes => read += bytes,
-            }
-        }
-        assert!(read >= whole, "{read} bytes");
-    }
-}
-
-#[tokio::test]
-async fn a_history_whose_session_is_deleted_on_the_way_breaks_off() {
-    let server = patient().folder(server_with_a_long_history(LONG).await.stop().await);
-    let server = server.start().await;
-    let mut reading = server.connect().await;
-    reading.write_all(format!("{}\r\n", LONG_ANSWERS[0].0).as_bytes()).await.unwrap();
-    reading.read_exact(&mut [0; 12]).await.unwrap();
-
-    server.user("ann").delete("s").await.expect(200);
-
-    let rest = read_to_end(&mut reading).await;
-    assert!(rest.len() < LONG_HISTORY, "{} bytes", rest.len());
-    assert!(!rest.ends_with("0\r\n\r\n"), "a part must not pass for the whole");
 }
 
 #[tokio::test]

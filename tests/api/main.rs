@@ -16,6 +16,7 @@ mod modes;
 mod origins;
 mod ownership;
 mod races;
+mod readers;
 mod save_message;
 mod service;
 mod sessions;
