@@ -22,7 +22,7 @@ use tracing::warn;
 
 use crate::model::Timestamp;
 
-use super::{ApiError, App};
+use super::{ApiError, App, edge};
 
 pub use origin::{AllowedOrigins, InvalidPattern};
 
@@ -104,6 +104,10 @@ pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) 
             "its operator lets them in with ALLOWED_ORIGINS or --allow-origin",
         )
         .into_response(),
+        // In here, so that a page can read this refusal too.
+        _ if edge::head_bytes(&request) > app.limits.head_bytes => {
+            ApiError::of_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).into_response()
+        }
         _ => next.run(request).await,
     };
     let headers = response.headers_mut();

@@ -24,7 +24,8 @@ pub struct ApiError {
     code: Cow<'static, str>,
     error: String,
     message: Cow<'static, str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Boxed, as few errors have one and every result is as large as its error.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     /// For the log alone.
     cause: Option<String>,
 }
@@ -56,7 +57,7 @@ impl ApiError {
         message: &'static str,
         challenge: &'static str,
     ) -> Self {
-        let header = Some((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        let header = Some(Box::new((WWW_AUTHENTICATE, HeaderValue::from_static(challenge))));
         Self { header, ..Self::new(StatusCode::UNAUTHORIZED, code, error, message) }
     }
 
@@ -78,7 +79,7 @@ impl ApiError {
     fn unavailable(code: &'static str, error: &'static str, cause: Option<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let message = "try again in a few seconds; a write may have been done, so repeat it by id";
-        let header = Some((RETRY_AFTER, HeaderValue::from_static("2")));
+        let header = Some(Box::new((RETRY_AFTER, HeaderValue::from_static("2"))));
         Self { header, cause, ..Self::new(status, code, error, message) }
     }
 
@@ -90,6 +91,12 @@ impl ApiError {
                 "body_too_large",
                 "request body is too large; the limit is 1 MiB",
                 "send less at once",
+            ),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::new(
+                status,
+                "head_too_large",
+                "request line and headers are too large; the limit is 32 KiB",
+                "send fewer or shorter headers",
             ),
             StatusCode::SERVICE_UNAVAILABLE => {
                 Self::unavailable("timeout", "request took too long", None)
@@ -170,9 +177,6 @@ impl From<Invalid> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        if let Some((name, value)) = self.header.clone() {
-            response.headers_mut().insert(name, value);
-        }
         response.extensions_mut().insert(Arc::new(self));
         response
     }
@@ -195,10 +199,11 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
         let (status, code) = (refusal.status.as_u16(), &refusal.code);
         error!(request.id = request_id, status, "answered {status} {code}: {cause}");
     }
-    let ApiError { error, code, message, .. } = refusal.as_ref();
+    let ApiError { error, code, message, header, .. } = refusal.as_ref();
     let text = Text { error, code, message, request_id };
     let body = serde_json::to_vec(&text).unwrap_or_default();
     let headers = response.headers_mut();
+    headers.extend(header.as_deref().cloned().map(|(name, value)| (Some(name), value)));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);

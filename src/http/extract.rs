@@ -31,10 +31,15 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        Query::try_from_uri(&parts.uri).map(|Query(params)| Self(params)).map_err(|error| {
+        let invalid = |error: String| {
             let message = "send each parameter once, percent-encoded";
-            ApiError::bad_request("invalid_query", error.body_text().to_lowercase(), message)
-        })
+            ApiError::bad_request("invalid_query", error, message)
+        };
+        if !parts.uri.query().is_none_or(is_percent_encoded) {
+            return Err(invalid("query is not percent-encoded UTF-8".to_owned()));
+        }
+        let params = Query::try_from_uri(&parts.uri).map(|Query(params)| Self(params));
+        params.map_err(|error| invalid(error.body_text().to_lowercase()))
     }
 }
 
@@ -42,12 +47,34 @@ impl FromRequestParts<App> for PathPart {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let path = Path::<String>::from_request_parts(parts, app).await;
-        path.map(|Path(part)| Self(part)).map_err(|_| {
-            let error = "path is not percent-encoded UTF-8";
-            ApiError::bad_request("invalid_path", error, "encode the id as a path segment")
-        })
+        if is_percent_encoded(parts.uri.path())
+            && let Ok(Path(part)) = Path::from_request_parts(parts, app).await
+        {
+            return Ok(Self(part));
+        }
+        let error = "path is not percent-encoded UTF-8";
+        Err(ApiError::bad_request("invalid_path", error, "encode the id as a path segment"))
     }
+}
+
+/// Whether `text` decodes to UTF-8. What does not, the decoders of queries let pass with other
+/// characters in its place, by which two ids could become the same.
+fn is_percent_encoded(text: &str) -> bool {
+    if !text.contains('%') {
+        return true;
+    }
+    let mut pieces = text.split('%');
+    let mut decoded = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let digits =
+            piece.get(..2).filter(|two| two.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let Some(byte) = digits.and_then(|two| u8::from_str_radix(two, 16).ok()) else {
+            return false;
+        };
+        decoded.push(byte);
+        decoded.extend(piece.bytes().skip(2));
+    }
+    std::str::from_utf8(&decoded).is_ok()
 }
 
 impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
@@ -66,7 +93,11 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
 /// Only JSON, so that a body cannot come from a form of another site, for which browsers ask no
 /// permission (Fetch, CORS-safelisted request-header).
 fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let mut given = headers.get_all(CONTENT_TYPE).iter();
+    let given = match (given.next(), given.next()) {
+        (Some(only), None) => only.to_str().unwrap_or_default(),
+        _ => "",
+    };
     let (kind, parameters) = given.split_once(';').unwrap_or((given, ""));
     // JSON is UTF-8 (RFC 8259, section 8.1); a body in another charset would be misread.
     let charset = parameters.split(';').find_map(|parameter| {

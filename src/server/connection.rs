@@ -111,6 +111,8 @@ enum Phase {
     Head,
     /// A request is being read, worked on or answered.
     Busy,
+    /// The answer is complete, and its reader has yet to take the rest of it.
+    Draining,
     /// The next request.
     Idle,
 }
@@ -154,13 +156,25 @@ impl Watch {
     }
 
     fn bytes_went(&self) {
-        if self.is(Phase::Busy) {
+        if self.is(Phase::Busy) || self.is(Phase::Draining) {
             self.touch();
         }
     }
 
+    fn bytes_wait(&self) {
+        if self.is(Phase::Idle) {
+            self.turn(Phase::Draining);
+        }
+    }
+
+    fn all_went(&self) {
+        if self.is(Phase::Draining) {
+            self.turn(Phase::Idle);
+        }
+    }
+
     fn deadline(&self) -> Instant {
-        let patience = if self.is(Phase::Busy) {
+        let patience = if self.is(Phase::Busy) || self.is(Phase::Draining) {
             self.patience.stall
         } else if self.is(Phase::Idle) {
             self.patience.idle
@@ -174,7 +188,8 @@ impl Watch {
     /// patience there is, as a phase may turn at any time; this is cheaper than a timer that is
     /// set anew with each request.
     async fn exhausted(&self) {
-        let glance = self.patience.head / 8;
+        let Patience { head, idle, stall } = self.patience;
+        let glance = head.min(idle).min(stall) / 8;
         loop {
             let (now, deadline) = (Instant::now(), self.deadline());
             if deadline <= now {
@@ -209,8 +224,9 @@ impl AsyncRead for Watched {
 
 impl Watched {
     fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if polled.is_ready() {
-            self.watch.bytes_went();
+        match polled {
+            Poll::Ready(_) => self.watch.bytes_went(),
+            Poll::Pending => self.watch.bytes_wait(),
         }
         polled
     }
@@ -240,7 +256,12 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        // hyper flushes when it has written everything.
+        if polled.is_ready() {
+            self.watch.all_went();
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -248,7 +269,7 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// Turns the watch to idle when the answer was taken or given up.
+/// Turns the watch to idle when the answer is complete or given up.
 #[derive(Debug)]
 struct Answered(Arc<Watch>);
 

@@ -40,6 +40,8 @@ pub struct Rest {
     caller: UserId,
     session: SessionRef,
     newest_first: bool,
+    /// How many messages at most.
+    limit: usize,
     last: Option<Timestamp>,
     page: Option<JsonPage>,
 }
@@ -58,8 +60,8 @@ pub fn history(
     query: &HistoryQuery,
 ) -> Result<History, SessionError> {
     let newest_first = query.order == SortOrder::Desc;
-    let tag = if newest_first { b'd' } else { b'a' };
-    let last = query.cursor.as_deref().map(|text| cursor::message_place(tag, text)).transpose()?;
+    let last = query.cursor.as_deref();
+    let last = last.map(|text| cursor::message_place(tag(newest_first), text)).transpose()?;
     let session =
         store.read(|tx| owned(tx.session(&query.session_id)?, caller, &query.session_id))?;
     let mut rest = Rest {
@@ -67,14 +69,10 @@ pub fn history(
         caller: caller.clone(),
         session,
         newest_first,
+        limit: query.limit.map_or(usize::MAX, PageSize::rows),
         last,
         page: Some(JsonPage::begin("messages", 8 * 1024)),
     };
-    if let Some(limit) = query.limit {
-        let (page, more) = rest.page_of(limit)?;
-        let next = rest.last.filter(|_| more).map(|place| cursor::of_message(tag, place));
-        return Ok(History::Whole(page.finish(next.as_deref())));
-    }
     match rest.next_piece()? {
         Some(piece) if rest.page.is_some() => Ok(History::Pieces(piece, Box::new(rest))),
         piece => Ok(History::Whole(piece.unwrap_or_default())),
@@ -90,34 +88,26 @@ impl Rest {
         let Some(mut page) = self.page.take() else {
             return Ok(None);
         };
-        let more = self.fill(&mut page, |page| page.len() >= PIECE_BYTES)?;
-        if !more {
-            return Ok(Some(page.finish(None)));
+        let more = self.fill(&mut page)?;
+        if more && page.count() < self.limit {
+            let piece = page.take();
+            self.page = Some(page);
+            return Ok(Some(piece));
         }
-        let piece = page.take();
-        self.page = Some(page);
-        Ok(Some(piece))
+        let next = self.last.filter(|_| more);
+        let next = next.map(|place| cursor::of_message(tag(self.newest_first), place));
+        Ok(Some(page.finish(next.as_deref())))
     }
 
-    fn page_of(&mut self, limit: PageSize) -> Result<(JsonPage, bool), SessionError> {
-        let mut page = JsonPage::begin("messages", 8 * 1024);
-        let more = self.fill(&mut page, |page| page.count() == limit.rows())?;
-        Ok((page, more))
-    }
-
-    /// Appends messages until the page is `full` or there are no more; tells whether there are.
-    fn fill(
-        &mut self,
-        page: &mut JsonPage,
-        full: impl Fn(&JsonPage) -> bool,
-    ) -> Result<bool, SessionError> {
+    /// Appends messages until the page has a piece or its last row; tells whether there are more.
+    fn fill(&mut self, page: &mut JsonPage) -> Result<bool, SessionError> {
         let behind = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let places =
             if self.newest_first { (Bound::Unbounded, behind) } else { (behind, Bound::Unbounded) };
-        let (session, last) = (&self.session, &mut self.last);
-        let take = |place: Timestamp, json: &[u8]| {
+        let (session, last, limit) = (&self.session, &mut self.last, self.limit);
+        let append = |place, json: &[u8]| {
             // This row is shown only to tell that there is more.
-            if full(page) {
+            if page.count() == limit || page.len() >= PIECE_BYTES {
                 return ControlFlow::Break(());
             }
             page.push(json);
@@ -130,7 +120,12 @@ impl Rest {
             if now.number != session.number {
                 return Err(SessionError::NotFound(session.id.clone()));
             }
-            Ok(tx.messages(session, places, self.newest_first, take)?.is_break())
+            Ok(tx.messages(session, places, self.newest_first, append)?.is_break())
         })
     }
+}
+
+/// What the cursors of a history in this order begin with.
+const fn tag(newest_first: bool) -> u8 {
+    if newest_first { b'd' } else { b'a' }
 }

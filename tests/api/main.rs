@@ -3,6 +3,21 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 #![expect(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
+mod bad_bodies;
+mod bad_input;
+mod cors;
 mod flow;
+mod framing;
+mod jwt;
+mod limits;
+mod list;
+mod messages;
+mod modes;
 mod origins;
+mod ownership;
+mod races;
+mod readers;
+mod save_message;
+mod service;
+mod sessions;
 mod support;

@@ -3,15 +3,16 @@
 //! Each test starts its own, on a free port and in a folder of its own, and talks to it over real
 //! sockets. The listener is bound before `start` returns, so nothing has to wait for it.
 
+mod call;
+mod user;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -20,13 +21,15 @@ use orion_chat::http::cors::AllowedOrigins;
 use orion_chat::http::{App, Limits};
 use orion_chat::model::{Clock, Timestamp, UserId};
 use orion_chat::server::{Patience, Server, ServerConfig};
-use orion_chat::store::StoreConfig;
-use serde_json::{Value, json};
+use orion_chat::store::{StoreConfig, StoreError};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use call::{Call, Reply, body_in_chunks, body_that_never_comes};
+pub(crate) use user::{User, encode, mint};
 
 /// The time that a test's clock starts with: 2026-11-23T05:32:17.622Z.
 pub(crate) const START_MICROS: u64 = 1_795_411_937_622_000;
@@ -129,7 +132,8 @@ impl Setup {
         let clock = Clock::new(move || Timestamp::from_micros(shown.load(Ordering::SeqCst)));
         let server = Server::bind(config, clock).await.unwrap().with_routes(self.routes);
         let (address, stop) = (server.address().to_string(), CancellationToken::new());
-        let running = tokio::spawn(server.run(stop.clone()));
+        let mut running = JoinSet::new();
+        running.spawn(server.run(stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         TestServer { address, mode: self.mode, client, micros, stop, running, folder }
     }
@@ -143,7 +147,7 @@ pub(crate) struct TestServer {
     client: Client<HttpConnector, Body>,
     micros: Arc<AtomicU64>,
     stop: CancellationToken,
-    running: JoinHandle<Result<(), orion_chat::store::StoreError>>,
+    running: JoinSet<Result<(), StoreError>>,
     folder: TempDir,
 }
 
@@ -190,13 +194,10 @@ impl TestServer {
     }
 
     /// Sends bytes as they are, on a connection of their own, and reads until the server closes.
-    pub(crate) async fn send_raw(&self, bytes: &[u8]) -> String {
+    pub(crate) async fn send_raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect().await;
-        stream.write_all(bytes).await.unwrap();
-        let mut answer = Vec::new();
-        // A connection that is reset has ended too.
-        let _ended = stream.read_to_end(&mut answer).await;
-        String::from_utf8_lossy(&answer).into_owned()
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        read_to_end(&mut stream).await
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
@@ -206,190 +207,21 @@ impl TestServer {
     /// Stops the server in good order and gives its folder, for another to start in.
     pub(crate) async fn stop(mut self) -> TempDir {
         self.stop.cancel();
-        (&mut self.running).await.unwrap().unwrap();
+        self.running.join_next().await.unwrap().unwrap().unwrap();
         std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 }
 
-/// A request that is being put together.
-#[must_use]
-pub(crate) struct Call<'a> {
-    server: &'a TestServer,
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Body,
+/// Reads until the other end closes.
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A connection that is reset has ended too.
+    let _ended = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
-impl Call<'_> {
-    /// Adds a header; one that is there stays there too.
-    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        self.headers.append(name, HeaderValue::from_bytes(value.as_ref()).unwrap());
-        self
-    }
-
-    pub(crate) fn origin(self, origin: &str) -> Self {
-        self.header("origin", origin)
-    }
-
-    pub(crate) fn bearer(self, token: &str) -> Self {
-        self.header("authorization", format!("Bearer {token}"))
-    }
-
-    pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
-        self.body = body.into();
-        self
-    }
-
-    pub(crate) async fn send(self) -> Reply {
-        let uri = format!("http://{}{}", self.server.address, self.path);
-        let mut request = Request::builder().method(self.method).uri(uri).body(self.body).unwrap();
-        *request.headers_mut() = self.headers;
-        let (parts, body) = self.server.client.request(request).await.unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Reply { status: parts.status, headers: parts.headers, body }
-    }
-}
-
-/// An answer, read whole.
-#[must_use]
-#[derive(Debug, Clone)]
-pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Reply {
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
-    }
-
-    /// The one value of a header.
-    #[track_caller]
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.get_all(name).iter();
-        let value = values.next().map(|value| value.to_str().unwrap());
-        assert!(values.next().is_none(), "{name} stands there more than once: {self:?}");
-        value
-    }
-
-    /// Checks the status, and gives the JSON.
-    #[track_caller]
-    pub(crate) fn expect(&self, status: u16) -> Value {
-        assert_eq!(self.status.as_u16(), status, "{}", self.text());
-        self.json()
-    }
-
-    /// Checks that it is an error of the contract's shape, with this status and code.
-    #[track_caller]
-    pub(crate) fn assert_error(&self, status: u16, code: &str) -> Value {
-        let error = self.expect(status);
-        assert_eq!(error["code"], code, "{error}");
-        let mut members: Vec<_> = error.as_object().unwrap().keys().map(String::as_str).collect();
-        members.sort_unstable();
-        assert_eq!(members, ["code", "error", "message", "requestId"], "{error}");
-        assert_eq!(error["requestId"].as_str(), self.header("x-request-id"));
-        assert_eq!(self.header(CONTENT_TYPE.as_str()), Some("application/json"));
-        error
-    }
-}
-
-/// Somebody who uses the service.
-#[derive(Clone)]
-pub(crate) struct User<'a> {
-    server: &'a TestServer,
-    pub(crate) id: String,
-}
-
-impl User<'_> {
-    /// A GET as this user.
-    pub(crate) async fn get(&self, path: &str) -> Reply {
-        if self.server.mode == Mode::Jwt {
-            return self.server.get(path).bearer(&self.token()).send().await;
-        }
-        let separator = if path.contains('?') { '&' } else { '?' };
-        self.server.get(&format!("{path}{separator}userId={}", encode(&self.id))).send().await
-    }
-
-    /// A POST of a JSON object as this user.
-    pub(crate) async fn post(&self, path: &str, mut body: Value) -> Reply {
-        if self.server.mode == Mode::Jwt {
-            return self.server.post(path, body.to_string()).bearer(&self.token()).send().await;
-        }
-        body["userId"] = json!(self.id);
-        self.server.post(path, body.to_string()).send().await
-    }
-
-    /// Begins a session with a first message, and gives its id.
-    pub(crate) async fn create_session(&self, first_message: &str) -> String {
-        let body = json!({ "firstMessage": first_message });
-        let session = self.post("/api/sessions/create", body).await.expect(201);
-        session["sessionId"].as_str().unwrap().to_owned()
-    }
-
-    pub(crate) async fn save_message(&self, session: &str, role: &str, content: &str) -> Reply {
-        let body = json!({ "sessionId": session, "role": role, "content": content });
-        self.post("/api/sessions/save-message", body).await
-    }
-
-    /// The first page of this user's sessions.
-    pub(crate) async fn sessions(&self) -> Vec<Value> {
-        let list = self.get("/api/sessions/list").await.expect(200);
-        list["sessions"].as_array().unwrap().clone()
-    }
-
-    pub(crate) async fn session(&self, session: &str) -> Reply {
-        self.get(&format!("/api/sessions/{}", encode(session))).await
-    }
-
-    pub(crate) async fn history(&self, session: &str) -> Reply {
-        self.get(&format!("/api/sessions/messages?sessionId={}", encode(session))).await
-    }
-
-    /// The texts of a session, oldest first.
-    pub(crate) async fn texts(&self, session: &str) -> Vec<String> {
-        let history = self.history(session).await.expect(200);
-        let messages = history["messages"].as_array().unwrap();
-        assert_eq!(history["count"], messages.len());
-        messages.iter().map(|message| message["content"].as_str().unwrap().to_owned()).collect()
-    }
-
-    pub(crate) async fn delete(&self, session: &str) -> Reply {
-        self.post("/api/sessions/delete", json!({ "sessionId": session })).await
-    }
-
-    /// A token of this user, good for an hour.
-    pub(crate) fn token(&self) -> String {
-        let now = self.server.micros.load(Ordering::SeqCst) / 1_000_000;
-        let claims = json!({ "sub": self.id, "iss": ISSUER, "aud": AUDIENCE, "exp": now + 3600 });
-        mint(&json!({ "alg": "HS256", "typ": "JWT" }).to_string(), &claims.to_string(), SECRET)
-    }
-}
-
-/// A token of any header and payload, signed by HMAC-SHA256.
-pub(crate) fn mint(header: &str, payload: &str, secret: &[u8]) -> String {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
-    let signature = URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes()));
-    format!("{signed}.{signature}")
-}
-
-/// Percent-encodes everything but letters and digits.
-pub(crate) fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte.is_ascii_alphanumeric() {
-            true => char::from(byte).to_string(),
-            false => format!("%{byte:02X}"),
-        })
-        .collect()
+/// Sends requests side by side, and gives their answers as they come.
+pub(crate) async fn all_at_once<'a>(calls: impl IntoIterator<Item = Call<'a>>) -> Vec<Reply> {
+    let tasks: JoinSet<_> = calls.into_iter().map(Call::detached).collect();
+    tasks.join_all().await
 }

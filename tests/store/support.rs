@@ -166,10 +166,7 @@ pub(crate) fn history_by_page(
     pages(limit, |cursor| {
         let session_id = session_id(session);
         let query = HistoryQuery { session_id, order, limit: Some(page_size(limit)), cursor };
-        match sessions::history(store, &user(caller), &query)? {
-            History::Whole(json) => Ok(Page::parse(&json)),
-            History::Pieces(..) => panic!("a page came in pieces"),
-        }
+        history_json(store, caller, &query).map(|json| Page::parse(&json))
     })
 }
 
@@ -188,7 +185,24 @@ fn pages(
     }
 }
 
-/// Every message of a session, as one text that may come in pieces.
+/// The JSON of a history, which comes in pieces if it is long.
+fn history_json(
+    store: &Store,
+    caller: &str,
+    query: &HistoryQuery,
+) -> Result<Vec<u8>, SessionError> {
+    match sessions::history(store, &user(caller), query)? {
+        History::Whole(json) => Ok(json),
+        History::Pieces(mut json, mut rest) => {
+            while let Some(piece) = rest.next_piece()? {
+                json.extend(piece);
+            }
+            Ok(json)
+        }
+    }
+}
+
+/// Every message of a session, as one text.
 pub(crate) fn history(
     store: &Store,
     caller: &str,
@@ -197,16 +211,7 @@ pub(crate) fn history(
 ) -> Result<Vec<String>, SessionError> {
     let session_id = session_id(session);
     let query = HistoryQuery { session_id, order, limit: None, cursor: None };
-    let json = match sessions::history(store, &user(caller), &query)? {
-        History::Whole(json) => json,
-        History::Pieces(mut json, mut rest) => {
-            while let Some(piece) = rest.next_piece()? {
-                json.extend(piece);
-            }
-            json
-        }
-    };
-    let page = Page::parse(&json);
+    let page = Page::parse(&history_json(store, caller, &query)?);
     assert_eq!(page.next_cursor, None, "the whole history has no next page");
     Ok(page.rows())
 }
