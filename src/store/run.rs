@@ -126,22 +126,15 @@ pub(super) fn scan(
     }
     let first_key = place_key(prefix, from);
     if span.newest_first {
-        let mut end = place_key(prefix, Place::LAST);
-        if let Some((key, run)) = holding(table, prefix, to)? {
-            let run = Run::decode(&key, run.value())?;
-            if run.show(span, &mut each).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-            if run.is_first {
-                return Ok(ControlFlow::Continue(()));
-            }
-            end = key;
-        }
-        let older = table.range::<&[u8]>(first_key.as_slice()..end.as_slice().max(&first_key))?;
-        return show_runs(older.rev(), span, &mut each);
+        let last_key = match to {
+            Place::LAST => place_key(prefix, to),
+            _ => key_for(table, prefix, to)?,
+        };
+        let runs = table.range::<&[u8]>(first_key.as_slice()..=last_key.as_slice())?;
+        return show_runs(runs.rev(), span, &mut each, |_, run| run.is_first);
     }
-    let newest_key = place_key(prefix, Place::LAST);
     if from == Place::FIRST
+        && let newest_key = place_key(prefix, Place::LAST)
         && let Some(newest) = table.get(newest_key.as_slice())?
     {
         let newest = Run::decode(&newest_key, newest.value())?;
@@ -149,44 +142,40 @@ pub(super) fn scan(
             return Ok(newest.show(span, &mut each));
         }
     }
-    let last_key = match holding(table, prefix, to)? {
-        Some((key, _)) => key,
-        None => newest_key,
-    };
+    let last_key = key_for(table, prefix, to)?;
     let runs = table.range::<&[u8]>(first_key.as_slice()..=last_key.as_slice())?;
-    show_runs(runs, span, &mut each)
+    show_runs(runs, span, &mut each, |key, _| key == last_key)
 }
 
-/// A run with the key it is kept under.
-type Keyed<'a> = (Vec<u8>, AccessGuard<'a, ByteKey>);
+/// The key of the run that holds the row at `place`, or would.
+fn key_for(
+    table: &impl ReadableTable<ByteKey, ByteKey>,
+    prefix: &[u8],
+    place: Place,
+) -> Result<Vec<u8>, StoreError> {
+    let (key, newest_key) = (place_key(prefix, place), place_key(prefix, Place::LAST));
+    let run = table.range::<&[u8]>(key.as_slice()..=newest_key.as_slice())?.next().transpose()?;
+    Ok(run.map_or(newest_key, |(key, _)| key.value().to_vec()))
+}
 
 /// A run with its key, as redb's ranges give them.
 type Entry<'a> = (AccessGuard<'a, ByteKey>, AccessGuard<'a, ByteKey>);
 
-/// The run that holds the row at `place`, or would.
-fn holding<'a>(
-    table: &'a impl ReadableTable<ByteKey, ByteKey>,
-    prefix: &[u8],
-    place: Place,
-) -> Result<Option<Keyed<'a>>, StoreError> {
-    let newest = place_key(prefix, Place::LAST);
-    if place == Place::LAST {
-        return Ok(table.get(newest.as_slice())?.map(|run| (newest, run)));
-    }
-    let key = place_key(prefix, place);
-    let run = table.range::<&[u8]>(key.as_slice()..=newest.as_slice())?.next().transpose()?;
-    Ok(run.map(|(key, run)| (key.value().to_vec(), run)))
-}
-
+/// Stops behind a run that `is_last`: to look for the next would be to read a neighbour's.
 fn show_runs<'a>(
     runs: impl Iterator<Item = Result<Entry<'a>, StorageError>>,
     span: Span,
     each: &mut dyn FnMut(PackedRow<'_>) -> ControlFlow<()>,
+    is_last: impl Fn(&[u8], Run<'_>) -> bool,
 ) -> Result<ControlFlow<()>, StoreError> {
     for entry in runs {
-        let (key, run) = entry?;
-        if Run::decode(key.value(), run.value())?.show(span, each).is_break() {
+        let (key, value) = entry?;
+        let run = Run::decode(key.value(), value.value())?;
+        if run.show(span, each).is_break() {
             return Ok(ControlFlow::Break(()));
+        }
+        if is_last(key.value(), run) {
+            break;
         }
     }
     Ok(ControlFlow::Continue(()))

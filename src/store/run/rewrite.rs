@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::store::record;
 use crate::store::tables::{Place, place_in, place_key};
 
-use super::{ENTRY, PackedRow, Run, holding};
+use super::{ENTRY, PackedRow, Run, key_for};
 
 type ByteKey = &'static [u8];
 
@@ -86,8 +86,7 @@ impl<'p> Rewrite<'p> {
         table: &Table<'_, ByteKey, ByteKey>,
         place: Place,
     ) -> Result<Place, StoreError> {
-        let run = holding(table, self.prefix, place)?;
-        Ok(run.and_then(|(key, _)| place_in(&key)).unwrap_or(Place::LAST))
+        Ok(place_in(&key_for(table, self.prefix, place)?).unwrap_or(Place::LAST))
     }
 
     fn rewrite(
