@@ -170,12 +170,17 @@ impl Fate {
 }
 
 impl Step {
-    /// Roughly how long it is on disk.
+    /// How long it is on disk, or a little less.
     pub(super) fn bytes(&self) -> usize {
+        let user = self.user_id().as_str().len() + 30;
         match self {
-            Self::PutSession { session, .. } => session.json.len() + ROW_OVERHEAD,
-            Self::DeleteSession { .. } => ROW_OVERHEAD,
-            Self::PutMessage { json, .. } => json.len() + ROW_OVERHEAD,
+            Self::PutSession { session, .. } => {
+                user + session.id.as_str().len() + session.json.len()
+            }
+            Self::DeleteSession { id, .. } => user + id.as_str().len(),
+            Self::PutMessage { chosen, json, .. } => {
+                user + chosen.as_ref().map_or(0, |id| id.as_str().len()) + json.len()
+            }
         }
     }
 

@@ -5,7 +5,6 @@ use redb::{ReadableTable as _, WriteTransaction};
 use crate::model::Timestamp;
 
 use super::StoreError;
-use super::fresh::Step;
 use super::record;
 use super::tables::{
     DELETED_SESSIONS, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
@@ -49,16 +48,20 @@ pub(super) fn prune(
 ) -> Result<bool, StoreError> {
     let mut log = tx.open_table(SEQ_TO_STEPS)?;
     let newest = log.last()?.map_or(0, |(seq, _)| seq.value());
+    let too_many = newest.saturating_sub(keep).min(settled.saturating_add(1));
     let mut pruned = false;
-    for _ in 0..limit {
+    for gone in log.extract_from_if(..too_many, |_, _| true)?.take(limit) {
+        gone?;
+        pruned = true;
+    }
+    for _ in 0..if pruned { 0 } else { limit } {
         let seq = match log.first()? {
             Some((seq, steps)) if seq.value() != newest && seq.value() <= settled => {
-                let (seq, is_kept) = (seq.value(), newest - seq.value() <= keep);
-                let is_young = |step: &Step| step.at() >= before;
-                if is_kept && record::decode_steps(seq, steps.value())?.iter().any(is_young) {
+                let steps = record::decode_steps(seq.value(), steps.value())?;
+                if steps.iter().any(|step| step.at() >= before) {
                     break;
                 }
-                seq
+                seq.value()
             }
             _ => break,
         };

@@ -35,8 +35,9 @@ use super::tx::{Done, Tables, View, WriteTx, read_number};
 /// the last one to be run.
 const BATCH: usize = 512;
 
-/// An entry of the log is at most this large, and one step.
-const PIECE_BYTES: usize = 4 * 1024 * 1024;
+/// How large an entry of the log gets, so that it fills the page of 128 KiB that redb gives it: a
+/// larger one could leave half of its page empty.
+const PIECE_BYTES: usize = 126_000;
 
 /// How long no operation must arrive before everything fresh is settled and the file is made
 /// quick to repair. Both cost more than the writes themselves, so a busy writer does without.
@@ -406,14 +407,14 @@ fn abort(transaction: WriteTransaction) -> Result<(), StoreError> {
         .map_or(Err(StoreError::Panicked), |aborted| Ok(aborted?))
 }
 
-/// `steps` in pieces of at most [`PIECE_BYTES`], or of one step that is larger.
+/// `steps` in pieces of about [`PIECE_BYTES`], or of one step that is larger.
 fn pieces(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
-    let mut bytes = 0;
+    let mut bytes = steps.first().map_or(0, Step::bytes);
     steps.chunk_by(move |_, next| {
         bytes += next.bytes();
         let together = bytes <= PIECE_BYTES;
         if !together {
-            bytes = 0;
+            bytes = next.bytes();
         }
         together
     })
