@@ -208,7 +208,7 @@ impl Store {
 
     fn start(
         db: Database,
-        (view, next): (View, Numbers),
+        Loaded { view, next, settled }: Loaded,
         fresh_bytes: usize,
         clock: Clock,
     ) -> Result<Self, OpenError> {
@@ -216,7 +216,7 @@ impl Store {
         let (jobs, waiting) = sync_channel(QUEUE);
         let (failed, failure) = watch::channel(None);
         let seat = Seat { db, clock, jobs: waiting, view: Arc::clone(&view), fresh_bytes };
-        let writer = Writer::new(seat, next);
+        let writer = Writer::new(seat, next, settled);
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
@@ -283,9 +283,17 @@ fn lay_out(db: &Database) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What a file holds.
+struct Loaded {
+    view: View,
+    next: Numbers,
+    /// The number of the last step up to which the tables show everything.
+    settled: u64,
+}
+
 /// What is committed, and the numbers that come next. What was not settled before the last stop
 /// is fresh again.
-fn load(db: &Database) -> Result<(View, Numbers), StoreError> {
+fn load(db: &Database) -> Result<Loaded, StoreError> {
     let tx = db.begin_read()?;
     let (meta, log) = (tx.open_table(tables::META)?, tx.open_table(tables::SEQ_TO_STEPS)?);
     let session = tx::read_number(&meta, tables::NEXT_SESSION)?;
@@ -296,6 +304,9 @@ fn load(db: &Database) -> Result<(View, Numbers), StoreError> {
         let steps = record::decode_steps(seq.value(), steps.value())?;
         next.seq = seq.value() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
     }
+    if settled >= next.seq {
+        return Err(record::damaged("number", tables::SETTLED));
+    }
     for entry in log.range(settled + 1..)? {
         let (seq, steps) = entry?;
         for step in record::decode_steps(seq.value(), steps.value())? {
@@ -305,14 +316,14 @@ fn load(db: &Database) -> Result<(View, Numbers), StoreError> {
             fresh.apply(step);
         }
     }
-    Ok((View { fresh, tables: Tables::open(&tx)? }, next))
+    Ok(Loaded { view: View { fresh, tables: Tables::open(&tx)? }, next, settled })
 }
 
 /// Finds out whether the file is ours and not newer than this release.
 fn check_schema(path: &Path, db: &Database) -> Result<(), OpenError> {
     let found = db.begin_read().map_err(StoreError::from).and_then(|tx| {
-        let meta = tx.open_table(tables::META)?;
-        tx::read_number(&meta, tables::SCHEMA_VERSION_KEY)
+        let version = tx.open_table(tables::META)?.get(tables::SCHEMA_VERSION_KEY)?;
+        Ok(version.and_then(|version| version.value().try_into().ok()).map(u64::from_be_bytes))
     });
     match found {
         Ok(Some(found)) if found > tables::SCHEMA_VERSION => {

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Bytes;
 use http_body::{Body, Frame};
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::sessions::{Rest, SessionError};
 
@@ -35,8 +35,12 @@ impl Body for HistoryBody {
             Some(first) => Ok(Some(first)),
             None => self.rest.next_piece(),
         };
-        if let Err(error) = &piece {
-            error!(%error, "a history breaks off: {error}");
+        match &piece {
+            Ok(_) => {}
+            Err(error @ SessionError::NotFound(_)) => {
+                debug!(%error, "a history breaks off, as its session was deleted: {error}");
+            }
+            Err(error) => error!(%error, "a history breaks off: {error}"),
         }
         Poll::Ready(piece.transpose().map(|piece| piece.map(|piece| Frame::data(piece.into()))))
     }

@@ -148,13 +148,12 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Busy => Self::unavailable("busy", "server is busy", Some(cause)),
             StoreError::Closed => Self::unavailable("stopping", "server is stopping", Some(cause)),
-            StoreError::Io(_) => {
+            StoreError::Io(_) | StoreError::Unsettled(_) => {
                 Self::unavailable("storage_failed", "storage does not work", Some(cause))
             }
             StoreError::Damaged { .. }
             | StoreError::Structure(_)
             | StoreError::TooLarge { .. }
-            | StoreError::Unsettled(_)
             | StoreError::Panicked => Self::internal(cause),
         }
     }

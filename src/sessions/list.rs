@@ -7,6 +7,10 @@ use crate::store::{Place, SessionRange, Store};
 
 use super::{SessionError, cursor};
 
+/// A page ends here, be it before its limit: a thousand sessions with as much metadata as they may
+/// have would be 64 MiB, for each who asks.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Which sessions to list, and in what order.
 #[derive(Debug, Clone)]
 pub struct ListQuery {
@@ -90,7 +94,7 @@ pub fn list(store: &Store, caller: &UserId, query: &ListQuery) -> Result<Vec<u8>
             if !query.wants(row.created_at) {
                 return ControlFlow::Continue(());
             }
-            if page.count() == limit {
+            if page.count() == limit || page.len() >= PAGE_BYTES {
                 more = true;
                 return ControlFlow::Break(());
             }

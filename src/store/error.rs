@@ -36,7 +36,8 @@ pub enum StoreError {
     /// An operation panicked; it was undone.
     #[error("operation panicked; the panic is in the log")]
     Panicked,
-    /// What was asked for must wait until this user's writes are settled; never leaves the store.
+    /// What was asked for must wait until this user's writes are settled.
+    /// Leaves the store only if something of theirs is damaged, so that they are not.
     #[error("a write must wait for another user's")]
     Unsettled(UserId),
     /// The writer does not keep up.

@@ -147,15 +147,22 @@ impl Fresh {
         self.bytes = self.bytes + user.bytes - had;
     }
 
-    /// Forgets what `user` has here, which the tables show now. An id does not change hands while
-    /// it is here, so the owners that go are this user.
+    /// Forgets what `user` has here, which the tables show now. What another has made since of an
+    /// id that was this user's stays: after a crash, both may be read from the log.
     pub(super) fn forget(&mut self, user: &UserId) {
         let Some(gone) = self.users.remove(user) else {
             return;
         };
         self.bytes -= gone.bytes;
-        for fate in gone.sessions.values() {
-            self.owners.remove(fate.id());
+        for (number, fate) in &gone.sessions {
+            let is_this_one = match self.owners.get(fate.id()) {
+                Some(Owner::Live(owner, live)) => owner == user && live == number,
+                Some(Owner::Gone(owner)) => owner == user,
+                None => false,
+            };
+            if is_this_one {
+                self.owners.remove(fate.id());
+            }
         }
     }
 }
@@ -285,18 +292,23 @@ impl FreshUser {
 
     fn delete_session(&mut self, id: SessionId, number: u64, created_at: Timestamp) {
         self.take_row(number);
+        self.bytes += ROW_OVERHEAD + id.as_str().len();
         self.sessions.insert(number, Fate::Gone { id, created_at });
         let places = (number, Timestamp::default())..=(number, Timestamp::MAX);
         for (_, json) in self.messages.extract_if(places, |_, _| true) {
             self.bytes -= json.len() + ROW_OVERHEAD;
         }
-        self.message_ids.retain(|(of, _), _| *of != number);
+        for ((_, id), _) in self.message_ids.extract_if(|(of, _), _| *of == number) {
+            self.bytes -= ROW_OVERHEAD + id.as_str().len();
+        }
     }
 
     fn take_row(&mut self, number: u64) {
-        if let Some(Fate::Row(old)) = self.sessions.get(&number) {
-            self.bytes -= old.json.len() + ROW_OVERHEAD;
-        }
+        self.bytes -= match self.sessions.get(&number) {
+            Some(Fate::Row(old)) => old.json.len() + ROW_OVERHEAD,
+            Some(Fate::Gone { id, .. }) => ROW_OVERHEAD + id.as_str().len(),
+            None => 0,
+        };
     }
 
     fn put_message(
@@ -311,7 +323,10 @@ impl FreshUser {
             self.bytes -= old.len() + ROW_OVERHEAD;
         }
         if let Some(id) = chosen {
-            self.message_ids.insert((number, id), at);
+            let bytes = ROW_OVERHEAD + id.as_str().len();
+            if self.message_ids.insert((number, id), at).is_none() {
+                self.bytes += bytes;
+            }
         }
     }
 }

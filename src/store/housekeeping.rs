@@ -14,9 +14,13 @@ use super::tables::{
 /// one.
 pub(super) fn sweep(tx: &WriteTransaction, limit: usize) -> Result<bool, StoreError> {
     let mut deleted = tx.open_table(DELETED_SESSIONS)?;
-    let Some(number) = deleted.first()?.map(|(number, _)| number.value()) else {
+    let Some(number) = deleted.first()?.map(|(number, sealed)| {
+        let key = number.value().to_be_bytes();
+        record::unseal("deleted session", &key, sealed.value()).map(|_| number.value())
+    }) else {
         return Ok(false);
     };
+    let number = number?;
     let (from, to) = (number.to_be_bytes(), number.saturating_add(1).to_be_bytes());
     let keys = from.as_slice()..to.as_slice();
     let mut left = limit;

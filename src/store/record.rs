@@ -1,6 +1,6 @@
 //! Bytes on disk: a version, a checksum, and what they are about.
 //!
-//! Every value is an envelope: one byte of version, four of CRC-32 (IEEE, little-endian) over the
+//! Every value but the schema version is an envelope: one byte of version, four of CRC-32 (IEEE, little-endian) over the
 //! record's key and the rest, then the rest. redb does not verify its pages when it reads them,
 //! so a damaged value, or one that stands under another's key, is found out here.
 //!
@@ -220,7 +220,7 @@ impl StepV1<'_> {
     }
 }
 
-/// Seals text: a session's id.
+/// Seals text: a session's id, or nothing where the key says all.
 pub(super) fn seal(key: &[u8], text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(ENVELOPE + text.len());
     bytes.extend_from_slice(&[V1, 0, 0, 0, 0]);
@@ -241,6 +241,24 @@ pub(super) fn unseal<'a>(
         Some((&[V1, a, b, c, d], rest)) if [a, b, c, d] == checksum(key, rest) => Ok(rest),
         _ => Err(damaged(what, key)),
     }
+}
+
+/// Seals a number: a place, or one of the meta table.
+pub(super) fn seal_number(key: &[u8], number: u64) -> Vec<u8> {
+    seal(key, &number.to_be_bytes())
+}
+
+/// The number that [`seal_number`] sealed under `key`.
+///
+/// # Errors
+/// [`StoreError::Damaged`], naming `what`, when the bytes are not what was sealed.
+pub(super) fn unseal_number(
+    what: &'static str,
+    key: &[u8],
+    bytes: &[u8],
+) -> Result<u64, StoreError> {
+    let number = unseal(what, key, bytes)?.try_into().map_err(|_| damaged(what, key))?;
+    Ok(u64::from_be_bytes(number))
 }
 
 /// `size` is what the record is likely to take.

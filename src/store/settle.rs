@@ -35,8 +35,8 @@ pub(super) struct Settle<'txn> {
     sessions: Table<'txn, ByteKey, ByteKey>,
     by_created: Table<'txn, ByteKey, ByteKey>,
     messages: Table<'txn, ByteKey, ByteKey>,
-    message_ids: Table<'txn, ByteKey, u64>,
-    deleted: Table<'txn, u64, ()>,
+    message_ids: Table<'txn, ByteKey, ByteKey>,
+    deleted: Table<'txn, u64, ByteKey>,
 }
 
 impl<'txn> Settle<'txn> {
@@ -66,7 +66,8 @@ impl<'txn> Settle<'txn> {
         }
         for (number, id, at) in fresh.all_chosen() {
             let key = tables::message_id_key(number, id);
-            self.message_ids.insert(key.as_slice(), at.as_micros())?;
+            let place = record::seal_number(&key, at.as_micros());
+            self.message_ids.insert(key.as_slice(), place.as_slice())?;
         }
         Ok(())
     }
@@ -96,14 +97,14 @@ impl<'txn> Settle<'txn> {
                 }
                 (Fate::Gone { created_at, .. }, Some(_)) => {
                     let key = tables::place_key(&prefix, Place { at: *created_at, number });
-                    self.heads.remove(id)?;
                     self.by_created.remove(key.as_slice())?;
-                    self.deleted.insert(number, ())?;
+                    self.remove_head(id, number)?;
+                    self.note_deleted(number)?;
                 }
                 // It did not live long enough to be settled, or this was settled before a crash;
                 // messages of it may be there all the same.
                 (Fate::Gone { .. }, None) => {
-                    self.deleted.insert(number, ())?;
+                    self.note_deleted(number)?;
                 }
             }
         }
@@ -124,6 +125,20 @@ impl<'txn> Settle<'txn> {
             heads.insert(id, head.as_slice())?;
             Ok(())
         })
+    }
+
+    /// Removes the head of session `number`; the id may be another's by now.
+    fn remove_head(&mut self, id: &[u8], number: u64) -> Result<(), StoreError> {
+        if self.head(id)?.is_some_and(|head| head.number == number) {
+            self.heads.remove(id)?;
+        }
+        Ok(())
+    }
+
+    fn note_deleted(&mut self, number: u64) -> Result<(), StoreError> {
+        let sealed = record::seal(&number.to_be_bytes(), &[]);
+        self.deleted.insert(number, sealed.as_slice())?;
+        Ok(())
     }
 
     fn index_created(&mut self, prefix: &[u8], session: &FreshSession) -> Result<(), StoreError> {

@@ -14,7 +14,8 @@ pub(super) const SCHEMA_VERSION: u64 = 1;
 
 type Bytes = &'static [u8];
 
-/// `schema_version`, `next_session` and `settled` → big-endian u64.
+/// `schema_version` → big-endian u64, for every release to read; `next_session` and `settled` → the
+/// same, sealed.
 pub(super) const META: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("meta");
 
 /// The log: sequence number of the first → the steps of one commit, in full. All that a write
@@ -42,12 +43,12 @@ pub(super) const SESSION_AND_PLACE_TO_MESSAGES: TableDefinition<'_, Bytes, Bytes
 
 /// (session number, message id) → place, only for ids that callers chose: one minted here tells
 /// its place itself, which saves a random insertion for each message.
-pub(super) const SESSION_AND_MESSAGE_ID_TO_PLACE: TableDefinition<'_, Bytes, u64> =
+pub(super) const SESSION_AND_MESSAGE_ID_TO_PLACE: TableDefinition<'_, Bytes, Bytes> =
     TableDefinition::new("session_and_message_id_to_place");
 
-/// Numbers of deleted sessions whose messages are still to be swept. A number is never used
+/// Number of a deleted session whose messages are still to be swept → nothing, sealed. A number is never used
 /// again, so a new session of the same id does not see them.
-pub(super) const DELETED_SESSIONS: TableDefinition<'_, u64, ()> =
+pub(super) const DELETED_SESSIONS: TableDefinition<'_, u64, Bytes> =
     TableDefinition::new("deleted_sessions");
 
 /// Key in [`META`] of the number of the last step up to which the tables show everything.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadableTableMetadata as _, TableDefinition};
 
+use super::fresh::{Cause, FreshSession, Owner};
 use super::*;
 use crate::model::{Change, ChangeKind, MessageId, SessionId, Timestamp, UserId};
 
@@ -217,4 +218,54 @@ async fn the_log_forgets_what_is_old_or_too_much_but_not_what_is_unsettled() {
     assert_eq!(left(10, u64::MAX, 100), 1, "all old; the newest tells the next number");
     assert_eq!(left(10, 0, 3), 4, "more than 3 behind the newest");
     assert_eq!(left(4, u64::MAX, 0), 6, "the rest is not settled");
+}
+
+fn deleted(user_id: &UserId, id: &SessionId, number: u64) -> Step {
+    let at = Timestamp::from_micros(number);
+    Step::DeleteSession { user_id: user_id.clone(), id: id.clone(), number, created_at: at, at }
+}
+
+fn created(user_id: &UserId, id: &SessionId, number: u64) -> Step {
+    let at = Timestamp::from_micros(number);
+    let (id, user_id, json) = (id.clone(), user_id.clone(), row(id).into());
+    let session = FreshSession { id, user_id, number, created_at: at, updated_at: at, json };
+    Step::PutSession { cause: Cause::Created, session: Arc::new(session) }
+}
+
+/// After a crash between the two, the log has both: that one user deleted a session, and that
+/// another created one of the same id. Settling the first made the second vanish until it was
+/// settled too.
+#[test]
+fn settling_who_had_an_id_does_not_hide_who_has_it() {
+    let (ann, bob, id) = (user("ann"), user("bob"), session_id("s"));
+    let mut fresh = Fresh::default();
+    fresh.apply(deleted(&ann, &id, 1));
+    fresh.apply(created(&bob, &id, 2));
+
+    fresh.forget(&ann);
+
+    assert_eq!(fresh.owner(&id), Some(&Owner::Live(bob.clone(), 2)));
+    fresh.forget(&bob);
+    assert_eq!(fresh.owner(&id), None);
+}
+
+/// Sessions that are created and deleted again took up memory that nobody counted, so that it
+/// was never settled.
+#[test]
+fn what_was_deleted_counts_as_memory_until_it_is_forgotten() {
+    let (ann, id) = (user("ann"), session_id("s"));
+    let mut fresh = Fresh::default();
+    fresh.apply(created(&ann, &id, 1));
+    fresh.apply(deleted(&ann, &id, 1));
+    let one = fresh.bytes();
+
+    for number in 2..=1000 {
+        fresh.apply(created(&ann, &id, number));
+        fresh.apply(deleted(&ann, &id, number));
+        fresh.apply(deleted(&ann, &id, number));
+    }
+
+    assert!(fresh.bytes() > one + 999 * 100, "{} after {one}", fresh.bytes());
+    fresh.forget(&ann);
+    assert_eq!(fresh.bytes(), 0);
 }

@@ -80,7 +80,7 @@ pub(super) struct Tables {
     sessions: ReadOnlyTable<ByteKey, ByteKey>,
     by_created: ReadOnlyTable<ByteKey, ByteKey>,
     messages: ReadOnlyTable<ByteKey, ByteKey>,
-    message_ids: ReadOnlyTable<ByteKey, u64>,
+    message_ids: ReadOnlyTable<ByteKey, ByteKey>,
     log: ReadOnlyTable<u64, ByteKey>,
 }
 
@@ -140,8 +140,11 @@ impl Tables {
     /// Where the message stands that a caller gave this id.
     fn chosen(&self, number: u64, id: &MessageId) -> Result<Option<Timestamp>, StoreError> {
         let key = tables::message_id_key(number, id);
-        let place = self.message_ids.get(key.as_slice())?;
-        Ok(place.map(|place| Timestamp::from_micros(place.value())))
+        let Some(place) = self.message_ids.get(key.as_slice())? else {
+            return Ok(None);
+        };
+        let micros = record::unseal_number("place of a message", &key, place.value())?;
+        Ok(Some(Timestamp::from_micros(micros)))
     }
 
     fn message(&self, number: u64, at: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
@@ -351,16 +354,13 @@ fn change(step: &Step) -> Result<Option<Change>, StoreError> {
     Ok(Some(Change { user_id, at, session_id, kind }))
 }
 
-/// Reads a number of the meta table, kept as eight big-endian bytes.
+/// A sealed number of the meta table.
 pub(super) fn read_number(
     meta: &impl ReadableTable<ByteKey, ByteKey>,
     key: &[u8],
 ) -> Result<Option<u64>, StoreError> {
-    let Some(value) = meta.get(key)? else {
-        return Ok(None);
-    };
-    let bytes = value.value().try_into().map_err(|_| damaged("number", key))?;
-    Ok(Some(u64::from_be_bytes(bytes)))
+    let number = meta.get(key)?;
+    number.map(|number| record::unseal_number("number", key, number.value())).transpose()
 }
 
 fn find(

@@ -112,7 +112,7 @@ pub(super) struct Numbers {
 }
 
 /// A turn in which everybody is settled who had something fresh when it began.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cycle {
     /// Who is left, in the order of keys.
     users: VecDeque<UserId>,
@@ -121,8 +121,9 @@ struct Cycle {
 }
 
 impl Writer {
-    pub(super) fn new(seat: Seat, next: Numbers) -> Self {
-        let (cycle, stuck) = (Cycle::default(), HashSet::new());
+    pub(super) fn new(seat: Seat, next: Numbers, settled: u64) -> Self {
+        let cycle = Cycle { users: VecDeque::new(), until: settled };
+        let stuck = HashSet::new();
         // A start is a good time for what was left undone.
         let (resting, dirty, chores, batches) = (false, true, true, 0);
         Self { seat, next, cycle, stuck, resting, dirty, chores, batches }
@@ -203,7 +204,10 @@ impl Writer {
     fn commit_alone(&mut self, operation: Box<dyn Operation>) -> Result<(), StoreError> {
         let mut batch = vec![operation];
         let mut done = self.run_batch(&mut batch);
-        if let Err(StoreError::Unsettled(user)) = &done {
+        // More than once if somebody else's damage is in the way, who is then left out.
+        while let Err(StoreError::Unsettled(user)) = &done
+            && !self.stuck.contains(user)
+        {
             self.cycle.users.push_front(user.clone());
             self.settle_some()?;
             done = self.run_batch(&mut batch);
@@ -312,11 +316,12 @@ impl Writer {
                 break;
             }
         }
-        let next_session = self.next.session.to_be_bytes();
-        transaction.open_table(META)?.insert(NEXT_SESSION, next_session.as_slice())?;
+        let mut meta = transaction.open_table(META)?;
+        let next_session = record::seal_number(NEXT_SESSION, self.next.session);
+        meta.insert(NEXT_SESSION, next_session.as_slice())?;
         if settled.len() == self.cycle.users.len() && self.stuck.is_empty() {
-            let until = self.cycle.until.to_be_bytes();
-            transaction.open_table(META)?.insert(SETTLED, until.as_slice())?;
+            let until = record::seal_number(SETTLED, self.cycle.until);
+            meta.insert(SETTLED, until.as_slice())?;
         }
         Ok(())
     }
