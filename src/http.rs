@@ -1,16 +1,20 @@
 //! HTTP: which route calls which verb, and what is done to every request on the way.
 //!
-//! The only room that knows axum. [`router`] has every route on one screen, then the layers in
-//! their order. A handler extracts, parses, calls a verb of [`crate::sessions`] and replies.
+//! The only room that knows axum. [`routes`] is every route on one screen; [`layer`] has the layers
+//! in their order. A handler extracts, parses, calls a verb of [`crate::sessions`] and replies.
 
 pub mod auth;
 pub mod cors;
 
+mod asset;
 mod body;
+mod docs;
 mod edge;
 mod error;
 mod extract;
 mod health;
+mod openapi;
+mod route;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -21,7 +25,6 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -30,9 +33,15 @@ use tower_http::timeout::TimeoutLayer;
 use crate::model::{Clock, Timestamp};
 use crate::store::Store;
 
+use asset::Asset;
 use auth::Auth;
 use cors::Cors;
+use docs::Docs;
 use edge::RequestIds;
+use health::Index;
+use openapi::describe;
+use route::Route;
+
 pub use error::ApiError;
 
 /// What handlers work with. Cheap to clone.
@@ -49,6 +58,9 @@ pub struct Parts {
     started: Timestamp,
     limits: Limits,
     request_ids: RequestIds,
+    index: Index,
+    openapi: Asset,
+    docs: Docs,
 }
 
 impl Deref for App {
@@ -93,24 +105,48 @@ impl App {
     pub fn new(store: Store, auth: Auth, cors: Cors, clock: Clock, limits: Limits) -> Self {
         let started = clock.now();
         let request_ids = RequestIds::new();
-        Self(Arc::new(Parts { store, auth, cors, clock, started, limits, request_ids }))
+        let routes = routes();
+        let (index, openapi, docs) = (Index::new(&routes), openapi::asset(&routes), Docs::new());
+        Self(Arc::new(Parts {
+            store,
+            auth,
+            cors,
+            clock,
+            started,
+            limits,
+            request_ids,
+            index,
+            openapi,
+            docs,
+        }))
     }
+}
+
+/// Every route: the method and path, who answers, and what the OpenAPI document says of it.
+fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/", health::index, describe::index),
+        Route::get("/health", health::health, describe::health),
+        Route::get("/ready", health::ready, describe::ready),
+        Route::get("/openapi.json", openapi::document, describe::document),
+        Route::post("/api/sessions/create", sessions::create, describe::create),
+        Route::get("/api/sessions/list", sessions::list, describe::list),
+        Route::get("/api/sessions/messages", sessions::history, describe::history),
+        Route::post("/api/sessions/save-message", sessions::save_message, describe::save_message),
+        Route::post("/api/sessions/delete", sessions::delete, describe::delete),
+        Route::post("/api/sessions/update", sessions::update, describe::update),
+        Route::get("/api/sessions/get", sessions::get, describe::get),
+        Route::get("/api/sessions/{sessionId}", sessions::get_by_path, describe::get_by_path),
+        Route::file("/docs", docs::page),
+        Route::file("/docs/init.js", docs::init),
+        Route::file("/docs/swagger-ui-bundle.js", docs::viewer),
+        Route::file("/docs/swagger-ui.css", docs::style),
+    ]
 }
 
 /// Every route, and `more` behind the same layers.
 pub fn router(app: App, more: Router<App>) -> Router {
-    let routes = Router::new()
-        .route("/", get(health::index))
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/api/sessions/create", post(sessions::create))
-        .route("/api/sessions/list", get(sessions::list))
-        .route("/api/sessions/messages", get(sessions::history))
-        .route("/api/sessions/save-message", post(sessions::save_message))
-        .route("/api/sessions/delete", post(sessions::delete))
-        .route("/api/sessions/update", post(sessions::update))
-        .route("/api/sessions/get", get(sessions::get))
-        .route("/api/sessions/{session_id}", get(sessions::get_by_path))
+    let routes = route::fold(routes())
         .merge(more)
         .fallback(error::unknown_path)
         .method_not_allowed_fallback(error::method_not_allowed);

@@ -14,6 +14,7 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use serde::Deserialize;
 use tracing::debug;
+use utoipa::IntoParams;
 
 use crate::model::{Invalid, Timestamp, UserId};
 
@@ -61,6 +62,15 @@ pub(super) struct Identity {
     verified: Option<UserId>,
     /// The `userId` of the query.
     claimed: Option<String>,
+}
+
+/// Who a request says is calling.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Claim {
+    /// The calling user: needed where there are no tokens, and not needed beside one.
+    #[param(inline, value_type = UserId, required = false, example = "ann")]
+    user_id: Option<String>,
 }
 
 impl Auth {
@@ -129,12 +139,6 @@ impl FromRequestParts<App> for Identity {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Claim {
-            user_id: Option<String>,
-        }
-
         let verified = app.auth.verify(parts, app.clock.now())?;
         let Params(Claim { user_id }) = Params::from_request_parts(parts, app).await?;
         Ok(Self { verified, claimed: user_id })

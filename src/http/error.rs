@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::error;
+use utoipa::ToSchema;
 
 use crate::model::Invalid;
 use crate::sessions::SessionError;
@@ -28,6 +29,21 @@ pub struct ApiError {
     header: Option<Box<(HeaderName, HeaderValue)>>,
     /// For the log alone.
     cause: Option<String>,
+}
+
+/// What a client reads of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Error)]
+pub(super) struct ErrorBody<'a> {
+    /// What is wrong, naming the thing.
+    error: &'a str,
+    /// The same, for programs.
+    code: &'a str,
+    /// What to do.
+    message: &'a str,
+    /// Names the request in the server's log.
+    request_id: &'a str,
 }
 
 impl ApiError {
@@ -183,15 +199,6 @@ impl IntoResponse for ApiError {
 
 /// Writes the body of an error, whichever layer raised it, and logs a failure of ours.
 pub(super) fn render(mut response: Response, request_id: &str) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Text<'a> {
-        error: &'a str,
-        code: &'a str,
-        message: &'a str,
-        request_id: &'a str,
-    }
-
     let refusal = response.extensions_mut().remove::<Arc<ApiError>>();
     let refusal = refusal.unwrap_or_else(|| Arc::new(ApiError::of_status(response.status())));
     if let Some(cause) = &refusal.cause {
@@ -199,7 +206,7 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
         error!(request.id = request_id, status, "answered {status} {code}: {cause}");
     }
     let ApiError { error, code, message, header, .. } = refusal.as_ref();
-    let text = Text { error, code, message, request_id };
+    let text = ErrorBody { error, code, message, request_id };
     let body = serde_json::to_vec(&text).unwrap_or_default();
     let headers = response.headers_mut();
     headers.extend(header.as_deref().cloned().map(|(name, value)| (Some(name), value)));

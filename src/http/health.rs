@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::model::Timestamp;
 
+use super::route::Route;
 use super::{ApiError, App};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
@@ -26,8 +27,8 @@ pub(super) async fn health(State(app): State<App>) -> impl IntoResponse {
     })
 }
 
-#[derive(Debug, Serialize)]
-struct Health {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
     status: &'static str,
     service: &'static str,
     version: &'static str,
@@ -40,31 +41,31 @@ struct Health {
 /// `GET /ready`: whether reads and writes work.
 pub(super) async fn ready(State(app): State<App>) -> Result<impl IntoResponse, ApiError> {
     app.store.check().await?;
-    Ok(Json(json!({ "status": "ready" })))
+    Ok(Json(Ready { status: "ready" }))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Ready {
+    status: &'static str,
 }
 
 /// `GET /`: what there is.
-pub(super) async fn index() -> impl IntoResponse {
-    Json(Index { name: NAME, version: VERSION, routes: ROUTES })
+pub(super) async fn index(State(app): State<App>) -> Response {
+    Json(&app.index).into_response()
 }
 
-#[derive(Debug, Serialize)]
-struct Index {
+/// What there is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Index {
     name: &'static str,
     version: &'static str,
-    routes: &'static [&'static str],
+    /// Each as method and path.
+    routes: Vec<String>,
 }
 
-const ROUTES: &[&str] = &[
-    "GET /",
-    "GET /health",
-    "GET /ready",
-    "POST /api/sessions/create",
-    "GET /api/sessions/list",
-    "GET /api/sessions/messages",
-    "POST /api/sessions/save-message",
-    "POST /api/sessions/delete",
-    "POST /api/sessions/update",
-    "GET /api/sessions/get",
-    "GET /api/sessions/{sessionId}",
-];
+impl Index {
+    pub(super) fn new(routes: &[Route]) -> Self {
+        let described = routes.iter().filter(|route| route.is_described());
+        Self { name: NAME, version: VERSION, routes: described.map(Route::name).collect() }
+    }
+}

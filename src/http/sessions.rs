@@ -7,9 +7,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::model::{
-    Content, Invalid, MessageId, Metadata, PageSize, Role, SessionId, Timestamp, Title,
+    Content, Invalid, MessageId, Metadata, PageSize, Role, SessionId, Timestamp, Title, UserId,
 };
 use crate::sessions::{
     self, Draft, History, HistoryQuery, ListQuery, NewSession, SessionUpdate, SortBy, SortOrder,
@@ -19,17 +20,25 @@ use crate::sessions::{
 use super::auth::Identity;
 use super::body::HistoryBody;
 use super::extract::{JsonBody, Params, PathPart, required};
+use super::openapi::Moment;
 use super::{ApiError, App};
 
 type Reply = Result<Response, ApiError>;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CreateBody {
+    #[schema(value_type = Option<UserId>)]
     user_id: Option<String>,
+    /// The first of its messages; a blank one counts as absent.
+    #[schema(pattern = r"^[^\x00]*$")]
     first_message: Option<String>,
+    #[schema(value_type = Option<SessionId>)]
     session_id: Option<String>,
+    /// A blank one counts as absent.
+    #[schema(max_length = 500, pattern = r"^[^\x00]*$")]
     title: Option<String>,
+    #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
 }
 
@@ -57,14 +66,26 @@ impl CreateBody {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListParams {
+    /// Only sessions created then or later: a date-time of RFC 3339, or a date.
+    #[param(inline, value_type = Moment, required = false)]
     start_date: Option<String>,
+    /// Only sessions created then or earlier.
+    #[param(inline, value_type = Moment, required = false)]
     end_date: Option<String>,
+    /// The most sessions of a page: 100 if absent, and never more than 1000.
+    #[param(inline, value_type = PageSize, required = false)]
     limit: Option<String>,
+    /// `updatedAt` if absent.
+    #[param(inline, value_type = SortBy, required = false)]
     sort_by: Option<String>,
+    /// `desc` if absent.
+    #[param(inline, value_type = SortOrder, required = false)]
     sort_order: Option<String>,
+    /// `nextCursor` of the page before, whose other parameters must be the same.
+    #[param(value_type = String, required = false)]
     cursor: Option<String>,
 }
 
@@ -96,12 +117,19 @@ impl ListParams {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HistoryParams {
+    #[param(inline, value_type = SessionId, required = true)]
     session_id: Option<String>,
+    /// The most messages of a page, never more than 1000; all if absent.
+    #[param(inline, value_type = PageSize, required = false)]
     limit: Option<String>,
+    /// `nextCursor` of the page before, whose other parameters must be the same.
+    #[param(value_type = String, required = false)]
     cursor: Option<String>,
+    /// `asc`, the oldest first, if absent.
+    #[param(inline, value_type = SortOrder, required = false)]
     order: Option<String>,
 }
 
@@ -135,14 +163,21 @@ impl HistoryParams {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SaveMessageBody {
+    #[schema(value_type = Option<UserId>)]
     user_id: Option<String>,
+    #[schema(value_type = SessionId)]
     session_id: Option<String>,
+    #[schema(value_type = Role)]
     role: Option<String>,
+    #[schema(value_type = Content)]
     content: Option<String>,
+    #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
+    /// Makes the call safe to repeat.
+    #[schema(value_type = Option<MessageId>)]
     id: Option<String>,
 }
 
@@ -169,10 +204,12 @@ impl SaveMessageBody {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DeleteBody {
+    #[schema(value_type = Option<UserId>)]
     user_id: Option<String>,
+    #[schema(value_type = SessionId)]
     session_id: Option<String>,
 }
 
@@ -188,12 +225,16 @@ pub(super) async fn delete(
     Ok(json(StatusCode::OK, r#"{"success":true,"message":"Session deleted successfully"}"#))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct UpdateBody {
+    #[schema(value_type = Option<UserId>)]
     user_id: Option<String>,
+    #[schema(value_type = SessionId)]
     session_id: Option<String>,
+    #[schema(value_type = Option<Title>)]
     title: Option<String>,
+    #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
 }
 
@@ -212,9 +253,10 @@ pub(super) async fn update(
     Ok(json(StatusCode::OK, sessions::update(&app.store, caller, id, update).await?))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct GetParams {
+    #[param(inline, value_type = SessionId, required = true)]
     session_id: Option<String>,
 }
 

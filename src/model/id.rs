@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Invalid, Timestamp};
@@ -17,7 +18,13 @@ const MAX_CHARS: usize = 255;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $field:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+        #[schema(
+            value_type = String,
+            min_length = 1,
+            max_length = 255,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"
+        )]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -58,7 +65,13 @@ id!(
 
 /// Names a user: opaque and compared exactly, but for e-mail addresses (ids that hold an `@`),
 /// which are trimmed and lower-cased.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(
+    value_type = String,
+    min_length = 1,
+    max_length = 255,
+    pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"
+)]
 pub struct UserId(Arc<str>);
 
 impl UserId {

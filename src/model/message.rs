@@ -4,37 +4,43 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
-use super::Invalid;
 use super::invalid::excerpt;
+use super::{Invalid, MessageId, Metadata, SessionId, Timestamp};
 
 /// A message as clients read it, which is also how it is stored.
 ///
 /// Its strings stay JSON, so that a stored message is neither unescaped nor escaped on its way.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Message<'a> {
     /// Unique within the session.
     #[serde(borrow)]
+    #[schema(value_type = MessageId)]
     pub id: Cow<'a, RawValue>,
     /// The session it belongs to.
     #[serde(borrow)]
+    #[schema(value_type = SessionId)]
     pub session_id: Cow<'a, RawValue>,
     /// Who speaks.
     pub role: Role,
     /// What is said: see [`Content`].
     #[serde(borrow)]
+    #[schema(value_type = Content)]
     pub content: Cow<'a, RawValue>,
     /// When it was saved; strictly increasing within a session.
     #[serde(borrow)]
+    #[schema(value_type = Timestamp)]
     pub timestamp: Cow<'a, RawValue>,
     /// The caller's JSON object; `{}` when none was given.
     #[serde(borrow)]
+    #[schema(value_type = Metadata)]
     pub metadata: Cow<'a, RawValue>,
 }
 
 /// Who speaks in a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// A person.
@@ -67,7 +73,8 @@ impl Role {
 }
 
 /// The text of a message: not empty, without NUL. Its size is bounded by the request's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, min_length = 1, pattern = r"^[^\x00]+$")]
 pub struct Content(String);
 
 impl Content {

@@ -1,11 +1,13 @@
 //! JSON that belongs to the caller: kept as it was sent.
 
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::Invalid;
 
 /// Any JSON object of at most 64 KiB and 64 levels, byte for byte as it was sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, ToSchema)]
+#[schema(value_type = Object)]
 pub struct Metadata(Box<RawValue>);
 
 impl Metadata {

@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use utoipa::ToSchema;
+
 use super::Invalid;
 use super::invalid::excerpt;
 
 /// How many rows a page holds at most: 1 to 1000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = u64, minimum = 1)]
 pub struct PageSize(usize);
 
 impl PageSize {

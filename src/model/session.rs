@@ -4,45 +4,55 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
-use super::{Content, Invalid};
+use super::{Content, Invalid, Metadata, SessionId, Timestamp, UserId};
 
 /// A session as clients read it, which is also how it is stored.
 ///
 /// Its strings stay JSON, so that a stored session is neither unescaped nor escaped on its way.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session<'a> {
     /// Unique over all users.
     #[serde(borrow)]
+    #[schema(value_type = SessionId)]
     pub session_id: Cow<'a, RawValue>,
     /// Whose it is.
     #[serde(borrow)]
+    #[schema(value_type = UserId)]
     pub user_id: Cow<'a, RawValue>,
     /// See [`Title`].
     #[serde(borrow)]
+    #[schema(value_type = Title)]
     pub title: Cow<'a, RawValue>,
     /// [`preview`] of the oldest message; `null` while there is none.
     #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
     pub first_message: Cow<'a, RawValue>,
     /// [`preview`] of the newest message; `null` while there is none.
     #[serde(borrow)]
+    #[schema(value_type = Option<String>)]
     pub last_message: Cow<'a, RawValue>,
     /// How many messages are stored.
     pub message_count: u64,
     /// When it was created.
     #[serde(borrow)]
+    #[schema(value_type = Timestamp)]
     pub created_at: Cow<'a, RawValue>,
     /// When it last changed: a message, a title, metadata.
     #[serde(borrow)]
+    #[schema(value_type = Timestamp)]
     pub updated_at: Cow<'a, RawValue>,
     /// The caller's JSON object; `{}` when none was given.
     #[serde(borrow)]
+    #[schema(value_type = Metadata)]
     pub metadata: Cow<'a, RawValue>,
 }
 
 /// What a session is called: 1 to 500 characters, not blank, without NUL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, max_length = 500, pattern = r"^[^\x00]*[^\s\x00][^\x00]*$")]
 pub struct Title(String);
 
 impl Title {

@@ -7,6 +7,7 @@ use jiff::civil::DateTime;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::Invalid;
 use super::invalid::excerpt;
@@ -15,7 +16,12 @@ use super::invalid::excerpt;
 ///
 /// Shown as RFC 3339 in UTC with exactly three decimals, so two that differ by less than a
 /// millisecond may look the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, ToSchema)]
+#[schema(
+    value_type = String,
+    format = DateTime,
+    pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
+)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

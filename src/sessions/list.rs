@@ -2,6 +2,8 @@
 
 use std::ops::{Bound, ControlFlow};
 
+use utoipa::ToSchema;
+
 use crate::model::{Invalid, JsonPage, PageSize, Timestamp, UserId};
 use crate::store::{Place, SessionRange, Store};
 
@@ -29,7 +31,8 @@ pub struct ListQuery {
 }
 
 /// What a list is sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "camelCase")]
 pub enum SortBy {
     /// The time of the last change.
     UpdatedAt,
@@ -38,7 +41,8 @@ pub enum SortBy {
 }
 
 /// Which end of a list comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "camelCase")]
 pub enum SortOrder {
     /// The latest first.
     Desc,

@@ -16,13 +16,15 @@ const ROOMS: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates with the rooms, or the one file, that may name them.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("redb", &["store"]),
     ("bincode", &["store/record.rs"]),
     // The server takes a `Router`.
     ("axum", &["http", "server"]),
     ("clap", &["cli", "config", "main"]),
     ("tokio", &["store", "http", "server", "main"]),
+    // Each type describes itself.
+    ("utoipa", &["model", "sessions", "http"]),
     ("serde_json", &["model", "store", "sessions", "http"]),
 ];
 

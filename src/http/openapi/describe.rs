@@ -1,0 +1,163 @@
+//! What the document says of each operation.
+
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::link::Link;
+
+use crate::http::health::{Health, Index, Ready};
+use crate::http::sessions::{
+    CreateBody, DeleteBody, GetParams, HistoryParams, ListParams, SaveMessageBody, UpdateBody,
+};
+use crate::model::{Message, Session, SessionId};
+
+use super::Doc;
+
+const SERVICE: &str = "service";
+const SESSIONS: &str = "sessions";
+
+pub(in crate::http) fn index() -> Doc {
+    Doc::open("index", SERVICE, "What there is").gives::<Index>(200, "every route", &[])
+}
+
+pub(in crate::http) fn health() -> Doc {
+    Doc::open("health", SERVICE, "Whether the process runs").gives::<Health>(200, "it runs", &[])
+}
+
+pub(in crate::http) fn ready() -> Doc {
+    let doc = Doc::open("ready", SERVICE, "Whether reads and writes work");
+    doc.gives::<Ready>(200, "they work", &[])
+}
+
+/// The document itself.
+#[derive(ToSchema)]
+#[schema(value_type = Object)]
+struct OpenApiDocument(#[expect(dead_code, reason = "is only described")] Value);
+
+pub(in crate::http) fn document() -> Doc {
+    let doc = Doc::open("openapi", SERVICE, "This document");
+    doc.gives::<OpenApiDocument>(200, "this document", &[]).unchanged()
+}
+
+pub(in crate::http) fn create() -> Doc {
+    Doc::new("createSession", SESSIONS, "Begins a session")
+        .about("A first message that is not blank is stored as the session's first message.")
+        .body::<CreateBody>(json!({ "userId": "ann", "firstMessage": "How do tides work?" }))
+        .gives::<Session<'_>>(201, "the new session", &of_session())
+        .gives::<Session<'_>>(200, "the caller's session of that id, as it is", &of_session())
+        .refuses(&[409])
+}
+
+/// Sessions, and where the next page begins.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "pages are put together from stored rows; this describes them")]
+struct SessionPage {
+    sessions: Vec<Session<'static>>,
+    /// How many there are in this page.
+    count: u64,
+    /// There while more remain.
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+pub(in crate::http) fn list() -> Doc {
+    Doc::new("listSessions", SESSIONS, "The caller's sessions, page by page")
+        .params::<ListParams>()
+        .gives::<SessionPage>(200, "a page", &[])
+}
+
+/// Messages, and where the next page begins.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "pages are put together from stored rows; this describes them")]
+struct MessagePage {
+    messages: Vec<Message<'static>>,
+    /// How many there are in this page.
+    count: u64,
+    /// There while more remain.
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+pub(in crate::http) fn history() -> Doc {
+    Doc::new("listMessages", SESSIONS, "A session's messages, all or page by page")
+        .params::<HistoryParams>()
+        .gives::<MessagePage>(200, "a page, or all", &[])
+        .refuses(&[404])
+}
+
+pub(in crate::http) fn save_message() -> Doc {
+    Doc::new("saveMessage", SESSIONS, "Adds a message to a session")
+        .about("With an id it is safe to repeat: what is stored already is answered with 200.")
+        .body::<SaveMessageBody>(json!({
+            "userId": "ann", "sessionId": "tides", "role": "user", "content": "How high?"
+        }))
+        .gives::<Message<'_>>(201, "the new message", &[])
+        .gives::<Message<'_>>(200, "the stored message of that id, which is the same", &[])
+        .refuses(&[404, 409])
+}
+
+/// What a deletion answers.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a deletion answers a constant; this describes it")]
+struct Deleted {
+    success: bool,
+    message: String,
+}
+
+pub(in crate::http) fn delete() -> Doc {
+    Doc::new("deleteSession", SESSIONS, "Deletes a session and its messages")
+        .body::<DeleteBody>(json!({ "userId": "ann", "sessionId": "tides" }))
+        .gives::<Deleted>(200, "it is gone", &[])
+        .refuses(&[404])
+}
+
+pub(in crate::http) fn update() -> Doc {
+    Doc::new("updateSession", SESSIONS, "Changes a session's title or metadata")
+        .body::<UpdateBody>(json!({ "userId": "ann", "sessionId": "tides", "title": "Tides" }))
+        .gives::<Session<'_>>(200, "the session as it is now", &[])
+        .refuses(&[404])
+}
+
+pub(in crate::http) fn get() -> Doc {
+    Doc::new("getSession", SESSIONS, "A session")
+        .params::<GetParams>()
+        .gives::<Session<'_>>(200, "the session", &[])
+        .refuses(&[404])
+}
+
+pub(in crate::http) fn get_by_path() -> Doc {
+    Doc::new("getSessionByPath", SESSIONS, "A session")
+        .path::<SessionId>("sessionId", "tides")
+        .gives::<Session<'_>>(200, "the session", &[])
+        .refuses(&[404])
+}
+
+/// What can be done with the session that was answered.
+fn of_session() -> [(&'static str, Link); 6] {
+    let (id, user) = ("$response.body#/sessionId", "$response.body#/userId");
+    let by_query = |operation: &str| {
+        let link = Link::builder().operation_id(operation);
+        link.parameter("query.sessionId", id).parameter("query.userId", user).build()
+    };
+    let by_path = Link::builder()
+        .operation_id("getSessionByPath")
+        .parameter("path.sessionId", id)
+        .parameter("query.userId", user);
+    let by_body = |operation: &str, body: Value| {
+        Link::builder().operation_id(operation).request_body(Some(body)).build()
+    };
+    let message =
+        json!({ "userId": user, "sessionId": id, "role": "user", "content": "How high?" });
+    [
+        ("get", by_query("getSession")),
+        ("getByPath", by_path.build()),
+        ("messages", by_query("listMessages")),
+        ("saveMessage", by_body("saveMessage", message)),
+        (
+            "update",
+            by_body("updateSession", json!({ "userId": user, "sessionId": id, "title": "Tides" })),
+        ),
+        ("delete", by_body("deleteSession", json!({ "userId": user, "sessionId": id }))),
+    ]
+}

@@ -1,0 +1,153 @@
+//! What the document says of one operation, built up from types.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use utoipa::openapi::link::Link;
+use utoipa::openapi::path::{
+    Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
+};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{
+    ContentBuilder, HeaderBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::auth::Claim;
+use crate::http::error::ErrorBody;
+
+use super::refusal;
+
+/// The name of the security scheme.
+pub(super) const BEARER: &str = "bearer";
+
+/// One operation of the document, and the schemas that it names.
+pub(in crate::http) struct Doc {
+    operation: OperationBuilder,
+    refusals: BTreeSet<u16>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Doc {
+    /// An operation of a caller, who says by token or `userId` who it is.
+    pub(super) fn new(id: &str, tag: &str, summary: &str) -> Self {
+        let mut doc = Self::open(id, tag, summary);
+        // The empty one: which of them is in force depends on how the server was started.
+        let either = [SecurityRequirement::new(BEARER, [""; 0]), SecurityRequirement::default()];
+        doc.operation = doc.operation.securities(Some(either));
+        doc.params::<Claim>().refuses(&[400, 401, 403])
+    }
+
+    /// An operation that is open to everybody.
+    pub(super) fn open(id: &str, tag: &str, summary: &str) -> Self {
+        let operation =
+            OperationBuilder::new().operation_id(Some(id)).tag(tag).summary(Some(summary));
+        // What the layers around every handler may answer.
+        let refusals = BTreeSet::from([413, 431, 500, 503]);
+        Self { operation, refusals, schemas: Vec::new() }.names::<ErrorBody<'_>>()
+    }
+
+    /// What it does, where the summary does not say it all.
+    pub(super) fn about(mut self, description: &str) -> Self {
+        self.operation = self.operation.description(Some(description));
+        self
+    }
+
+    /// It takes the parameters of `T` behind the `?`.
+    pub(super) fn params<T: IntoParams>(mut self) -> Self {
+        for parameter in T::into_params(|| Some(ParameterIn::Query)) {
+            self.operation = self.operation.parameter(parameter);
+        }
+        self
+    }
+
+    /// A part of its path is a `T`.
+    pub(super) fn path<T: ToSchema>(mut self, name: &str, example: &str) -> Self {
+        let parameter: Parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .schema(Some(Ref::from_schema_name(T::name())))
+            .example(Some(example.into()))
+            .build();
+        self.operation = self.operation.parameter(parameter);
+        self.names::<T>()
+    }
+
+    /// It takes a `T` as its body, of which `example` is one.
+    pub(super) fn body<T: ToSchema>(mut self, example: Value) -> Self {
+        let schema = Ref::from_schema_name(T::name());
+        let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
+        let body = RequestBodyBuilder::new()
+            .content("application/json", content)
+            .required(Some(Required::True))
+            .build();
+        self.operation = self.operation.request_body(Some(body));
+        self.names::<T>().refuses(&[408, 415])
+    }
+
+    /// It answers `status` with a `T`, from which `links` lead on.
+    pub(super) fn gives<T: ToSchema>(
+        mut self,
+        status: u16,
+        description: &str,
+        links: &[(&str, Link)],
+    ) -> Self {
+        let schema = Ref::from_schema_name(T::name());
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let mut response = answer(description).content("application/json", content);
+        for (name, link) in links {
+            response = response.link(*name, link.clone());
+        }
+        self.operation = self.operation.response(status.to_string(), response);
+        self.names::<T>()
+    }
+
+    /// It answers 304 to a caller who has what it would give.
+    pub(super) fn unchanged(mut self) -> Self {
+        let text = ObjectBuilder::new().schema_type(Type::String).build();
+        let parameter = ParameterBuilder::new()
+            .name("If-None-Match")
+            .parameter_in(ParameterIn::Header)
+            .description(Some("the ETag of what the caller has"))
+            .schema(Some(text))
+            .build();
+        let response = answer("the caller has it already");
+        self.operation = self.operation.parameter(parameter).response("304", response);
+        self
+    }
+
+    /// It may refuse with these statuses.
+    pub(super) fn refuses(mut self, statuses: &[u16]) -> Self {
+        self.refusals.extend(statuses);
+        self
+    }
+
+    fn names<T: ToSchema>(mut self) -> Self {
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut self.schemas);
+        self
+    }
+
+    /// The operation, and the schemas that it names.
+    pub(super) fn finish(self) -> (Operation, Vec<(String, RefOr<Schema>)>) {
+        let mut operation = self.operation;
+        for status in self.refusals {
+            let response = Ref::from_response_name(refusal::name(status));
+            operation = operation.response(status.to_string(), response);
+        }
+        (operation.build(), self.schemas)
+    }
+}
+
+/// An answer, with the header that every answer has.
+pub(super) fn answer(description: &str) -> ResponseBuilder {
+    let text = ObjectBuilder::new().schema_type(Type::String).build();
+    let id = HeaderBuilder::new()
+        .schema(Some(text))
+        .description(Some("names this request in the server's log; the caller's, if it sent one"))
+        .build();
+    ResponseBuilder::new().description(description).header("X-Request-Id", id)
+}
