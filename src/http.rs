@@ -13,7 +13,9 @@ mod edge;
 mod error;
 mod extract;
 mod health;
+mod messages;
 mod openapi;
+mod reply;
 mod route;
 mod sessions;
 
@@ -122,7 +124,11 @@ impl App {
     }
 }
 
-/// Every route: the method and path, who answers, and what the OpenAPI document says of it.
+const SESSION: &str = "/api/sessions/{sessionId}";
+const MESSAGES: &str = "/api/sessions/{sessionId}/messages";
+const MESSAGE: &str = "/api/sessions/{sessionId}/messages/{messageId}";
+
+/// Every route: the method and path, who answers, and what the `OpenAPI` document says of it.
 fn routes() -> Vec<Route> {
     vec![
         Route::get("/", health::index, describe::index),
@@ -131,12 +137,21 @@ fn routes() -> Vec<Route> {
         Route::get("/openapi.json", openapi::document, describe::document),
         Route::post("/api/sessions/create", sessions::create, describe::create),
         Route::get("/api/sessions/list", sessions::list, describe::list),
-        Route::get("/api/sessions/messages", sessions::history, describe::history),
-        Route::post("/api/sessions/save-message", sessions::save_message, describe::save_message),
+        Route::get("/api/sessions/messages", messages::history, describe::history),
+        Route::post("/api/sessions/save-message", messages::save_message, describe::save_message),
         Route::post("/api/sessions/delete", sessions::delete, describe::delete),
         Route::post("/api/sessions/update", sessions::update, describe::update),
         Route::get("/api/sessions/get", sessions::get, describe::get),
-        Route::get("/api/sessions/{sessionId}", sessions::get_by_path, describe::get_by_path),
+        Route::get(SESSION, sessions::get_by_path, describe::get_by_path),
+        Route::post("/api/sessions", sessions::create, describe::create_session),
+        Route::get("/api/sessions", sessions::list, describe::list_sessions),
+        Route::patch(SESSION, sessions::update_by_path, describe::update_by_path),
+        Route::delete(SESSION, sessions::delete_by_path, describe::delete_by_path),
+        Route::get(MESSAGES, messages::history_by_path, describe::history_by_path),
+        Route::post(MESSAGES, messages::save_message_by_path, describe::save_message_by_path),
+        Route::get(MESSAGE, messages::get_message, describe::get_message),
+        Route::patch(MESSAGE, messages::edit_message, describe::edit_message),
+        Route::delete(MESSAGE, messages::delete_message, describe::delete_message),
         Route::file("/docs", docs::page),
         Route::file("/docs/init.js", docs::init),
         Route::file("/docs/swagger-ui-bundle.js", docs::viewer),

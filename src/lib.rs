@@ -17,6 +17,7 @@
 //! - [`http`]: every route, the layers around them, what a request takes and gives.
 //! - [`sessions`]: the verbs, each one transaction.
 //! - [`store`]: the data file; all that knows redb.
+//! - [`events`]: wakes those who follow a user's changes.
 //! - [`model`]: the nouns and their rules.
 //! - [`nss`]: keeps a static binary's name lookups within it.
 //!
@@ -28,6 +29,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod events;
 pub mod http;
 pub mod model;
 pub mod nss;

@@ -4,24 +4,39 @@
 //! function for whoever calls it, by whatever route. Somebody else's session is
 //! [`SessionError::NotFound`], as one that does not exist.
 
+mod condition;
 mod create;
 mod cursor;
+mod edit_message;
+mod follow;
 mod history;
 mod list;
+mod once;
 mod save_message;
+mod update;
 
 use std::borrow::Cow;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::model::{Message, Metadata, Session, SessionId, Timestamp, Title, UserId};
-use crate::store::{OperationError, Row, SessionRef, Store, StoreError, WriteTx};
+use crate::model::{
+    ETags, IdempotencyKey, Invalid, Message, MessageId, Session, SessionId, Timestamp, UserId,
+};
+use crate::store::{Facts, OperationError, Row, SessionRef, Store, StoreError, WriteTx};
 
+pub use condition::Stale;
 pub use create::{NewSession, create};
 pub use cursor::InvalidCursor;
+pub use edit_message::{MessageEdit, delete_message, edit_message, get_message};
+pub use follow::{Followed, Following, cursor_of_now, follow};
 pub use history::{History, HistoryQuery, Rest, history};
 pub use list::{ListQuery, SortBy, SortOrder, list};
+pub use once::{Once, answer_once};
 pub use save_message::{Draft, save_message};
+pub use update::{SessionUpdate, update};
+
+use condition::check_match;
+use once::write_once;
 
 /// Why a verb was refused.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +49,19 @@ pub enum SessionError {
     IdTaken(SessionId),
     /// The session has a message of that id which says something else.
     #[error("message id {0} is taken by another message")]
-    MessageIdTaken(crate::model::MessageId),
+    MessageIdTaken(MessageId),
+    /// The session has no such message.
+    #[error("message {0} was not found")]
+    MessageNotFound(MessageId),
+    /// What was to be changed is not any more what the caller has seen.
+    #[error("{} was changed since it was read", .0.what)]
+    Stale(Box<Stale>),
+    /// The caller used the key for another request.
+    #[error("idempotency key {0} was used for another request")]
+    KeyReused(IdempotencyKey),
+    /// What was sent does not go with what is stored.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// The cursor is none that a page of this kind gave.
     #[error(transparent)]
     Cursor(#[from] InvalidCursor),
@@ -52,23 +79,29 @@ impl OperationError for SessionError {
     }
 }
 
-/// What a write that may be repeated did. Both hold JSON as clients read it.
+/// What a write did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Written {
-    /// It was done now.
-    New(Vec<u8>),
-    /// It had been done before, and this is what is stored.
-    Already(Vec<u8>),
+pub struct Written {
+    /// Whether it made something new.
+    pub created: bool,
+    /// Whether this is the answer that the same request got before.
+    pub replayed: bool,
+    /// What is stored now, or was when the answer was given, as clients read it.
+    pub json: Vec<u8>,
 }
 
-/// What to change of a session; what is `None` stays.
-#[derive(Debug, Clone, Default)]
-pub struct SessionUpdate {
-    /// Its title.
-    pub title: Option<Title>,
-    /// Its metadata, which replaces the old.
-    pub metadata: Option<Metadata>,
+impl Written {
+    fn new(json: Vec<u8>) -> Self {
+        Self { created: true, ..Self::stored(json) }
+    }
+
+    fn stored(json: Vec<u8>) -> Self {
+        Self { created: false, replayed: false, json }
+    }
 }
+
+/// What a deletion answers.
+const DELETED: &[u8] = br#"{"success":true,"message":"Session deleted successfully"}"#;
 
 /// The caller's session of that id, as JSON.
 ///
@@ -81,52 +114,28 @@ pub fn get(store: &Store, caller: &UserId, id: &SessionId) -> Result<Vec<u8>, Se
     })
 }
 
-/// Changes the caller's session and returns it as JSON. Without anything to change it stays as it
-/// is, its `updatedAt` too.
-///
-/// # Errors
-/// [`SessionError::NotFound`] if the caller has none of that id; [`SessionError::Store`].
-pub async fn update(
-    store: &Store,
-    caller: UserId,
-    id: SessionId,
-    update: SessionUpdate,
-) -> Result<Vec<u8>, SessionError> {
-    let write = move |tx: &mut WriteTx<'_>| {
-        let session = owned(tx.session(&id)?, &caller, &id)?;
-        let stored = tx.row(&session)?;
-        if update.title.is_none() && update.metadata.is_none() {
-            return Ok(stored.json);
-        }
-        let at = time_after(tx, &stored);
-        let mut row = parse_row(&session, &stored)?;
-        row.updated_at = raw(&at)?;
-        if let Some(title) = &update.title {
-            row.title = raw(title.as_str())?;
-        }
-        if let Some(metadata) = &update.metadata {
-            row.metadata = Cow::Borrowed(metadata.as_raw());
-        }
-        let json = to_json(&row)?;
-        tx.update_session(&session, at, stored.created_at, json.clone());
-        Ok(json)
-    };
-    store.write("update", write).await
-}
-
 /// Deletes the caller's session with its messages.
 ///
 /// # Errors
-/// [`SessionError::NotFound`] if the caller has none of that id; [`SessionError::Store`].
-pub async fn delete(store: &Store, caller: UserId, id: SessionId) -> Result<(), SessionError> {
-    let write = move |tx: &mut WriteTx<'_>| {
-        let session = owned(tx.session(&id)?, &caller, &id)?;
+/// [`SessionError::NotFound`] if the caller has none of that id; [`SessionError::Stale`] if it is
+/// not among `seen`; [`SessionError::KeyReused`]; [`SessionError::Store`].
+pub async fn delete(
+    store: &Store,
+    caller: UserId,
+    id: SessionId,
+    seen: Option<ETags>,
+    once: Option<Once>,
+) -> Result<Written, SessionError> {
+    let user = caller.clone();
+    let work = move |tx: &mut WriteTx<'_>| {
+        let session = owned(tx.session(&id)?, &user, &id)?;
         let row = tx.row(&session)?;
+        check_match(seen.as_ref(), "session", &row.json)?;
         let at = time_after(tx, &row);
         tx.delete_session(&session, &row, at);
-        Ok(())
+        Ok(Written::stored(DELETED.to_vec()))
     };
-    store.write("delete", write).await
+    write_once(store, "delete", caller, once, work).await
 }
 
 /// The session, if it is the caller's.
@@ -144,6 +153,12 @@ fn owned(
 /// the clock has stepped back, so that times within a session strictly increase.
 fn time_after(tx: &WriteTx<'_>, row: &Row) -> Timestamp {
     tx.now().max(row.updated_at.next())
+}
+
+/// The row that `session` has from `at` on, where `stored` was.
+fn row_of(session: &Session<'_>, stored: &Row, at: Timestamp) -> Result<Row, StoreError> {
+    let facts = Facts { marks: session.marks(), ..stored.facts };
+    Ok(Row { facts, updated_at: at, json: to_json(session)? })
 }
 
 fn parse_row<'a>(session: &SessionRef, row: &'a Row) -> Result<Session<'a>, StoreError> {

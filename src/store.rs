@@ -6,10 +6,13 @@
 //!
 //! A write is appended to the log, which is what it waits for, and kept in memory as `fresh`;
 //! `settle` moves it into the tables later. A read looks at both. In here: `tables` (what is kept under
-//! which key), `record` (bytes), `rows` (what is known of JSON), `run` (neighbouring rows in one value), `fresh`, `tx`
+//! which key), `record` (bytes), `rows` (what is known of JSON), `run` (neighbouring rows in one value), `facts` (what is known of a row), `step` (what a commit
+//! did), `changes` (the log, for those who follow), `fresh`, `tx`
 //! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`.
 
+mod changes;
 mod error;
+mod facts;
 mod file;
 mod fresh;
 mod housekeeping;
@@ -17,6 +20,7 @@ mod record;
 mod rows;
 mod run;
 mod settle;
+mod step;
 mod tables;
 mod tx;
 mod writer;
@@ -31,13 +35,21 @@ use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable as _, StorageBackend};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info};
+use uuid::Uuid;
 
-use crate::model::Clock;
+use crate::events::{Events, Follower};
+use crate::model::{Clock, UserId};
 
+pub use changes::Changes;
 pub use error::{OpenError, OperationError, StoreError};
-use fresh::{Fresh, Step};
+pub use facts::Facts;
+use fresh::Fresh;
+pub use step::Answer;
+use step::Step;
 pub use tables::Place;
-pub use tx::{ListedRow, NewMessage, ReadTx, Row, SessionRange, SessionRef, WriteTx};
+pub use tx::{
+    ListedRow, NewMessage, ReadTx, Row, SessionRange, SessionRef, StoredMessage, WriteTx,
+};
 use tx::{Tables, View};
 use writer::{Job, Numbers, Operation, Seat, Writer};
 
@@ -65,6 +77,9 @@ const FRESH_EIGHTHS: usize = 3;
 pub struct Store {
     view: Arc<RwLock<View>>,
     jobs: SyncSender<Job>,
+    events: Events,
+    /// Tells this log from others.
+    log_id: u64,
     failure: watch::Receiver<Option<StoreError>>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -142,6 +157,18 @@ impl Store {
         outcome.await.unwrap_or_else(|_| Err(self.why_closed().into()))
     }
 
+    /// Follows `user`'s changes from now on: those after the number that is given too.
+    pub fn follow(&self, user: &UserId) -> (Follower, u64) {
+        // Under this lock no change is told.
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        (self.events.follow(user, view.newest), view.newest)
+    }
+
+    /// A random number that tells the changes of this file from those of others.
+    pub fn log_id(&self) -> u64 {
+        self.log_id
+    }
+
     /// Whether reads and writes work: looks something up, and has the writer do nothing.
     ///
     /// # Errors
@@ -196,7 +223,9 @@ impl Store {
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let db = builder.create_with_backend(held);
             let db = db.map_err(|error| OpenError::refused(path, error))?;
-            check_schema(path, &db)?;
+            if check_schema(path, &db)? < tables::SCHEMA_VERSION {
+                lay_out(&db).map_err(|error| OpenError::unreadable(path, error))?;
+            }
             let loaded = load(&db).map_err(|error| OpenError::unreadable(path, error))?;
             Ok((db, loaded))
         }));
@@ -208,14 +237,22 @@ impl Store {
 
     fn start(
         db: Database,
-        Loaded { view, next, settled }: Loaded,
+        Loaded { view, next, settled, log_id }: Loaded,
         fresh_bytes: usize,
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let view = Arc::new(RwLock::new(view));
         let (jobs, waiting) = sync_channel(QUEUE);
         let (failed, failure) = watch::channel(None);
-        let seat = Seat { db, clock, jobs: waiting, view: Arc::clone(&view), fresh_bytes };
+        let events = Events::default();
+        let seat = Seat {
+            db,
+            clock,
+            jobs: waiting,
+            view: Arc::clone(&view),
+            events: events.clone(),
+            fresh_bytes,
+        };
         let writer = Writer::new(seat, next, settled);
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -226,7 +263,7 @@ impl Store {
                 }
             })
             .map_err(|error| OpenError::Io(error.to_string()))?;
-        Ok(Self { view, jobs, failure, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self { view, jobs, events, log_id, failure, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     fn why_closed(&self) -> StoreError {
@@ -269,7 +306,7 @@ where
     }
 }
 
-/// Makes the tables of a new file.
+/// Makes the tables of a new file, and those that a file of an older release has not.
 #[expect(clippy::disallowed_methods, reason = "there is no writer yet")]
 fn lay_out(db: &Database) -> Result<(), StoreError> {
     let mut transaction = db.begin_write()?;
@@ -278,7 +315,12 @@ fn lay_out(db: &Database) -> Result<(), StoreError> {
     settle::Settle::open(&transaction)?;
     transaction.open_table(tables::SEQ_TO_STEPS)?;
     let version = tables::SCHEMA_VERSION.to_be_bytes();
-    transaction.open_table(tables::META)?.insert(tables::SCHEMA_VERSION_KEY, version.as_slice())?;
+    {
+        let mut meta = transaction.open_table(tables::META)?;
+        meta.insert(tables::SCHEMA_VERSION_KEY, version.as_slice())?;
+        let (log_id, _) = Uuid::new_v4().as_u64_pair();
+        meta.insert(tables::LOG_ID, record::seal_number(tables::LOG_ID, log_id).as_slice())?;
+    }
     transaction.commit()?;
     Ok(())
 }
@@ -289,6 +331,7 @@ struct Loaded {
     next: Numbers,
     /// The number of the last step up to which the tables show everything.
     settled: u64,
+    log_id: u64,
 }
 
 /// What is committed, and the numbers that come next. What was not settled before the last stop
@@ -298,6 +341,8 @@ fn load(db: &Database) -> Result<Loaded, StoreError> {
     let (meta, log) = (tx.open_table(tables::META)?, tx.open_table(tables::SEQ_TO_STEPS)?);
     let session = tx::read_number(&meta, tables::NEXT_SESSION)?;
     let settled = tx::read_number(&meta, tables::SETTLED)?.unwrap_or(0);
+    let log_id = tx::read_number(&meta, tables::LOG_ID)?
+        .ok_or_else(|| record::damaged("number", tables::LOG_ID))?;
     let mut next = Numbers { seq: 1, session: session.unwrap_or(1) };
     let mut fresh = Fresh::default();
     if let Some((seq, steps)) = log.last()? {
@@ -316,11 +361,12 @@ fn load(db: &Database) -> Result<Loaded, StoreError> {
             fresh.apply(step);
         }
     }
-    Ok(Loaded { view: View { fresh, tables: Tables::open(&tx)? }, next, settled })
+    let view = View { fresh, tables: Tables::open(&tx)?, newest: next.seq - 1 };
+    Ok(Loaded { view, next, settled, log_id })
 }
 
-/// Finds out whether the file is ours and not newer than this release.
-fn check_schema(path: &Path, db: &Database) -> Result<(), OpenError> {
+/// The schema version of the file, if it is ours and not newer than this release.
+fn check_schema(path: &Path, db: &Database) -> Result<u64, OpenError> {
     let found = db.begin_read().map_err(StoreError::from).and_then(|tx| {
         let version = tx.open_table(tables::META)?.get(tables::SCHEMA_VERSION_KEY)?;
         Ok(version.and_then(|version| version.value().try_into().ok()).map(u64::from_be_bytes))
@@ -330,7 +376,7 @@ fn check_schema(path: &Path, db: &Database) -> Result<(), OpenError> {
             let (path, known) = (path.to_owned(), tables::SCHEMA_VERSION);
             Err(OpenError::Newer { path, found, known })
         }
-        Ok(Some(tables::SCHEMA_VERSION)) => Ok(()),
+        Ok(Some(found @ 1..=tables::SCHEMA_VERSION)) => Ok(found),
         Ok(found) => Err(OpenError::damaged(path, format!("its schema version is {found:?}"))),
         Err(error) => Err(OpenError::unreadable(path, error)),
     }

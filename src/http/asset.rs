@@ -1,32 +1,32 @@
 //! Answers that are the same for everybody for as long as the process lives.
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
+
+use crate::model::ETag;
+
+use super::extract::Known;
 
 /// A body in memory, with the headers that it is sent with.
 #[derive(Debug)]
 pub(super) struct Asset {
     body: Bytes,
     headers: HeaderMap,
-    etag: String,
+    tag: ETag,
 }
 
 impl Asset {
     pub(super) fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let body = body.into();
-        // Strong: by the hash of what is sent, so that it outlives a restart.
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest(&SHA256, &body)));
+        let tag = ETag::of(&body);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Ok(etag) = HeaderValue::from_str(&etag) {
-            headers.insert(ETAG, etag);
+        if let Ok(tag) = HeaderValue::try_from(tag.to_string()) {
+            headers.insert(ETAG, tag);
         }
-        Self { body, headers, etag }
+        Self { body, headers, tag }
     }
 
     /// The body is compressed already. It is sent so to everybody: there is no browser that cannot
@@ -36,14 +36,9 @@ impl Asset {
         self
     }
 
-    /// The answer to a request with headers `asked`: 304 if they name what is here.
-    pub(super) fn reply(&self, asked: &HeaderMap) -> Response {
-        let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        let is_known = known
-            .flat_map(|list| list.split(','))
-            .map(str::trim)
-            // Compared weakly (RFC 9110, section 13.1.2): proxies weaken tags on their way.
-            .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.etag);
+    /// The answer to a caller who has what is among `known`: 304 if that is what is here.
+    pub(super) fn reply(&self, Known(known): &Known) -> Response {
+        let is_known = known.as_ref().is_some_and(|known| known.matches_weakly(self.tag));
         let mut response =
             Response::new(if is_known { Body::empty() } else { Body::from(self.body.clone()) });
         *response.headers_mut() = self.headers.clone();

@@ -1,15 +1,16 @@
-//! `GET /docs`: the OpenAPI document for people, with all that its page needs on board.
+//! `GET /docs`: the `OpenAPI` document for people, with all that its page needs on board.
 //!
 //! The viewer is Swagger UI, as its npm package `swagger-ui-dist` has it; `docs/README.md` says
 //! which version, and how to take another.
 
 use axum::extract::State;
+use axum::http::HeaderValue;
 use axum::http::header::CONTENT_SECURITY_POLICY;
-use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 
 use super::App;
 use super::asset::Asset;
+use super::extract::Known;
 
 /// Nothing from elsewhere, nothing to elsewhere, and no script that stands in the page. The viewer
 /// sets styles of single elements, and its style sheet holds its icons.
@@ -46,23 +47,23 @@ impl Docs {
 }
 
 /// `GET /docs`
-pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
-    let mut response = app.docs.page.reply(&headers);
+pub(super) async fn page(State(app): State<App>, known: Known) -> Response {
+    let mut response = app.docs.page.reply(&known);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
     response
 }
 
 /// `GET /docs/init.js`
-pub(super) async fn init(State(app): State<App>, headers: HeaderMap) -> Response {
-    app.docs.init.reply(&headers)
+pub(super) async fn init(State(app): State<App>, known: Known) -> Response {
+    app.docs.init.reply(&known)
 }
 
 /// `GET /docs/swagger-ui-bundle.js`
-pub(super) async fn viewer(State(app): State<App>, headers: HeaderMap) -> Response {
-    app.docs.viewer.reply(&headers)
+pub(super) async fn viewer(State(app): State<App>, known: Known) -> Response {
+    app.docs.viewer.reply(&known)
 }
 
 /// `GET /docs/swagger-ui.css`
-pub(super) async fn style(State(app): State<App>, headers: HeaderMap) -> Response {
-    app.docs.style.reply(&headers)
+pub(super) async fn style(State(app): State<App>, known: Known) -> Response {
+    app.docs.style.reply(&known)
 }

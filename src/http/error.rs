@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tracing::error;
 use utoipa::ToSchema;
 
-use crate::model::Invalid;
-use crate::sessions::SessionError;
+use crate::model::{ETag, Invalid, Message};
+use crate::sessions::{SessionError, Stale};
 use crate::store::StoreError;
 
 /// A refusal, before it is known which request it answers.
@@ -29,6 +30,7 @@ pub struct ApiError {
     header: Option<Box<(HeaderName, HeaderValue)>>,
     /// For the log alone.
     cause: Option<String>,
+    stale: Option<Box<Stale>>,
 }
 
 /// What a client reads of it.
@@ -44,6 +46,15 @@ pub(super) struct ErrorBody<'a> {
     message: &'a str,
     /// Names the request in the server's log.
     request_id: &'a str,
+    /// With `stale`: what is stored, a session or a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, required = false)]
+    current: Option<&'a RawValue>,
+    /// With `stale`, for a save with `expectedCount`: the messages that the caller has not seen,
+    /// the newest 100 of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<Message<'a>>, required = false)]
+    messages: Option<&'a RawValue>,
 }
 
 impl ApiError {
@@ -54,7 +65,7 @@ impl ApiError {
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
         let (code, error, message) = (code.into(), error.into(), message.into());
-        Self { status, code, error, message, header: None, cause: None }
+        Self { status, code, error, message, header: None, cause: None, stale: None }
     }
 
     /// A 400.
@@ -84,6 +95,16 @@ impl ApiError {
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, error, message)
+    }
+
+    /// A 412 with what is stored.
+    fn stale(error: String, stale: Box<Stale>) -> Self {
+        let message =
+            "look at current, and send it again with the ETag of that; nothing was stored";
+        let tag = HeaderValue::try_from(ETag::of(&stale.current).to_string()).ok();
+        let header = tag.map(|tag| Box::new((header::ETAG, tag)));
+        let error = Self::new(StatusCode::PRECONDITION_FAILED, "stale", error, message);
+        Self { header, stale: Some(stale), ..error }
     }
 
     fn internal(cause: impl Into<String>) -> Self {
@@ -148,6 +169,20 @@ impl From<SessionError> for ApiError {
                 text,
                 "leave id out, or choose another; the stored message was not changed",
             ),
+            SessionError::MessageNotFound(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "message_not_found",
+                "message was not found",
+                "the session has no message of that id, or none any more",
+            ),
+            SessionError::Stale(stale) => Self::stale(text, stale),
+            SessionError::KeyReused(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                text,
+                "use a new key for each request, and the same one only to repeat it",
+            ),
+            SessionError::Invalid(invalid) => invalid.into(),
             SessionError::Cursor(_) => Self::bad_request(
                 "invalid_cursor",
                 text,
@@ -205,8 +240,10 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
         let (status, code) = (refusal.status.as_u16(), &refusal.code);
         error!(request.id = request_id, status, "answered {status} {code}: {cause}");
     }
-    let ApiError { error, code, message, header, .. } = refusal.as_ref();
-    let text = ErrorBody { error, code, message, request_id };
+    let ApiError { error, code, message, header, stale, .. } = refusal.as_ref();
+    let current = stale.as_ref().and_then(|stale| json_of(&stale.current));
+    let messages = stale.as_ref().and_then(|stale| json_of(stale.unseen.as_deref()?));
+    let text = ErrorBody { error, code, message, request_id, current, messages };
     let body = serde_json::to_vec(&text).unwrap_or_default();
     let headers = response.headers_mut();
     headers.extend(header.as_deref().cloned().map(|(name, value)| (Some(name), value)));
@@ -214,6 +251,11 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
     headers.remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);
     response
+}
+
+/// Rows are JSON.
+fn json_of(row: &[u8]) -> Option<&RawValue> {
+    serde_json::from_slice(row).ok()
 }
 
 /// The answer of a handler that panicked.

@@ -1,31 +1,36 @@
 //! What handlers take from a request, with refusals in our words.
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::CONTENT_TYPE;
+mod body;
+
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError};
+use axum::http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 
-use crate::model::{Invalid, Metadata, metadata};
+use crate::model::{ETags, Invalid};
 
 use super::{ApiError, App};
 
-/// Deepest nesting of a body: metadata of the deepest kind as a member of it.
-const MAX_DEPTH: usize = Metadata::MAX_DEPTH + 1;
+pub(super) use body::{Patched, Posted};
 
 /// The parameters behind the `?`. Those that `T` does not name are ignored.
 #[derive(Debug)]
 pub(super) struct Params<T>(pub(super) T);
 
-/// A JSON object from the body. Members that `T` does not name are ignored.
+/// The variable parts of a path: a string, or a pair of them.
 #[derive(Debug)]
-pub(super) struct JsonBody<T>(pub(super) T);
+pub(super) struct PathPart<T = String>(pub(super) T);
 
-/// The one variable part of a path.
+/// What the caller has of what it asks for, by its `If-None-Match`.
 #[derive(Debug)]
-pub(super) struct PathPart(pub(super) String);
+pub(super) struct Known(pub(super) Option<ETags>);
+
+/// What the caller has seen of what it wants to change, by its `If-Match`.
+#[derive(Debug)]
+pub(super) struct Seen(pub(super) Option<ETags>);
 
 impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
     type Rejection = ApiError;
@@ -43,7 +48,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
     }
 }
 
-impl FromRequestParts<App> for PathPart {
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for PathPart<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
@@ -55,6 +60,29 @@ impl FromRequestParts<App> for PathPart {
         let error = "path is not percent-encoded UTF-8";
         Err(ApiError::bad_request("invalid_path", error, "encode the id as a path segment"))
     }
+}
+
+impl FromRequestParts<App> for Known {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(Self(tags(&parts.headers, IF_NONE_MATCH)))
+    }
+}
+
+impl FromRequestParts<App> for Seen {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(Self(tags(&parts.headers, IF_MATCH)))
+    }
+}
+
+/// The tags that a header lists, be it in several lines. What is not text matches nothing.
+fn tags(headers: &HeaderMap, name: HeaderName) -> Option<ETags> {
+    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::to_str).collect();
+    let text = |line: &Result<&str, _>| line.as_deref().unwrap_or_default().to_owned();
+    (!lines.is_empty()).then(|| ETags::parse(&lines.iter().map(text).collect::<Vec<_>>().join(",")))
 }
 
 /// Whether `text` decodes to UTF-8. What does not, the decoders of queries let pass with other
@@ -75,95 +103,6 @@ fn is_percent_encoded(text: &str) -> bool {
         decoded.extend(piece.bytes().skip(2));
     }
     std::str::from_utf8(&decoded).is_ok()
-}
-
-impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        check_content_type(&parts.headers)?;
-        let collecting = tokio::time::timeout(app.limits.body_time, body.collect());
-        let collected = collecting.await.map_err(|_| body_is_late())?;
-        let bytes = collected.map_err(|error| unreadable(&error))?.to_bytes();
-        parse(&bytes).map(Self)
-    }
-}
-
-/// Only JSON, so that a body cannot come from a form of another site, for which browsers ask no
-/// permission (Fetch, CORS-safelisted request-header).
-fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let mut given = headers.get_all(CONTENT_TYPE).iter();
-    let given = match (given.next(), given.next()) {
-        (Some(only), None) => only.to_str().unwrap_or_default(),
-        _ => "",
-    };
-    let (kind, parameters) = given.split_once(';').unwrap_or((given, ""));
-    // JSON is UTF-8 (RFC 8259, section 8.1); a body in another charset would be misread.
-    let charset = parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
-    });
-    if kind.trim().eq_ignore_ascii_case("application/json")
-        && charset.is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))
-    {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported_media_type",
-        "request body is not declared as JSON",
-        "send it with Content-Type: application/json",
-    ))
-}
-
-fn body_is_late() -> ApiError {
-    ApiError::new(
-        StatusCode::REQUEST_TIMEOUT,
-        "request_timeout",
-        "request body took too long to arrive",
-        "send it again; nothing was stored",
-    )
-}
-
-fn unreadable(error: &axum::Error) -> ApiError {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.is::<LengthLimitError>() {
-            return ApiError::of_status(StatusCode::PAYLOAD_TOO_LARGE);
-        }
-        source = error.source();
-    }
-    let message = "send the body whole, as its Content-Length or chunks say";
-    ApiError::bad_request("invalid_body", "request body could not be read", message)
-}
-
-fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
-    let invalid = |error: String| {
-        let message = "send one JSON object; nothing was stored";
-        ApiError::bad_request("invalid_json", error, message)
-    };
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| invalid("request body is not UTF-8".into()))?;
-    // Measured before it is parsed, as parsers of nested text need stack.
-    let depth = metadata::depth(text);
-    if depth > MAX_DEPTH {
-        let error = format!("request body is nested {depth} levels deep; the limit is {MAX_DEPTH}");
-        return Err(invalid(error));
-    }
-    if !text.trim_ascii_start().starts_with('{') {
-        return Err(invalid("request body is not a JSON object".into()));
-    }
-    serde_json::from_str(text).map_err(|error| {
-        // A second reading, only to name the member that the first one tripped over.
-        let mut reader = serde_json::Deserializer::from_str(text);
-        match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-            Err(at) if at.path().iter().len() > 0 => {
-                invalid(format!("request body has a wrong value: {at}"))
-            }
-            _ => invalid(format!("request body is not what is expected: {error}")),
-        }
-    })
 }
 
 /// A value that must have been sent.

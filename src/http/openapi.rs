@@ -9,7 +9,6 @@ mod doc;
 mod refusal;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,6 +19,7 @@ use utoipa::openapi::{
 
 use super::App;
 use super::asset::Asset;
+use super::extract::Known;
 use super::route::Route;
 
 pub(super) use doc::Doc;
@@ -32,8 +32,8 @@ const AUTH: &str = "HS256, with exp, sub, iss and aud. A server without a secret
                     there, callers say who they are by userId.";
 
 /// `GET /openapi.json`
-pub(super) async fn document(State(app): State<App>, headers: HeaderMap) -> Response {
-    app.openapi.reply(&headers)
+pub(super) async fn document(State(app): State<App>, known: Known) -> Response {
+    app.openapi.reply(&known)
 }
 
 /// A bound of time, as `Timestamp::parse_start` and `parse_end` take it.

@@ -1,4 +1,4 @@
-//! One line of the table of routes: from it come the router, the index and the OpenAPI document.
+//! One line of the table of routes: from it come the router, the index and the `OpenAPI` document.
 
 use axum::Router;
 use axum::handler::Handler;
@@ -23,8 +23,7 @@ impl Route {
         H: Handler<T, App>,
         T: 'static,
     {
-        let handler = on(MethodFilter::GET, handler);
-        Self { method: Method::GET, path, handler, doc: Some(doc) }
+        Self::new(Method::GET, path, on(MethodFilter::GET, handler), Some(doc))
     }
 
     pub(super) fn post<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
@@ -32,8 +31,23 @@ impl Route {
         H: Handler<T, App>,
         T: 'static,
     {
-        let handler = on(MethodFilter::POST, handler);
-        Self { method: Method::POST, path, handler, doc: Some(doc) }
+        Self::new(Method::POST, path, on(MethodFilter::POST, handler), Some(doc))
+    }
+
+    pub(super) fn patch<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        Self::new(Method::PATCH, path, on(MethodFilter::PATCH, handler), Some(doc))
+    }
+
+    pub(super) fn delete<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        Self::new(Method::DELETE, path, on(MethodFilter::DELETE, handler), Some(doc))
     }
 
     /// A file for browsers, which is no part of the API: neither the document nor the index has it.
@@ -42,7 +56,16 @@ impl Route {
         H: Handler<T, App>,
         T: 'static,
     {
-        Self { method: Method::GET, path, handler: on(MethodFilter::GET, handler), doc: None }
+        Self::new(Method::GET, path, on(MethodFilter::GET, handler), None)
+    }
+
+    fn new(
+        method: Method,
+        path: &'static str,
+        handler: MethodRouter<App>,
+        doc: Option<fn() -> Doc>,
+    ) -> Self {
+        Self { method, path, handler, doc }
     }
 
     /// What the document says of it; `None` for a file.

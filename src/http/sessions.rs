@@ -1,29 +1,21 @@
-//! The routes of sessions and messages: what they take, and what they give.
+//! The routes of sessions: what they take, and what they give.
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::model::{
-    Content, Invalid, MessageId, Metadata, PageSize, Role, SessionId, Timestamp, Title, UserId,
+    Content, Invalid, Metadata, MetadataUpdate, PageSize, SessionId, Tag, Tags, Timestamp, Title,
+    UserId,
 };
-use crate::sessions::{
-    self, Draft, History, HistoryQuery, ListQuery, NewSession, SessionUpdate, SortBy, SortOrder,
-    Written,
-};
+use crate::sessions::{self, ListQuery, NewSession, SessionUpdate, SortBy, SortOrder};
 
+use super::App;
 use super::auth::Identity;
-use super::body::HistoryBody;
-use super::extract::{JsonBody, Params, PathPart, required};
+use super::extract::{Known, Params, Patched, PathPart, Posted, Seen, required};
 use super::openapi::Moment;
-use super::{ApiError, App};
-
-type Reply = Result<Response, ApiError>;
+use super::reply::{Reply, done, shown, written};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -40,17 +32,19 @@ pub(super) struct CreateBody {
     title: Option<String>,
     #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
+    #[schema(value_type = Option<Tags>)]
+    tags: Option<Vec<String>>,
 }
 
-/// `POST /api/sessions/create`
+/// `POST /api/sessions/create`, `POST /api/sessions`
 pub(super) async fn create(
     State(app): State<App>,
     identity: Identity,
-    JsonBody(body): JsonBody<CreateBody>,
+    Posted { body, once }: Posted<CreateBody>,
 ) -> Reply {
     let caller = identity.caller(body.user_id.as_deref())?;
     let new = body.parse()?;
-    Ok(written(sessions::create(&app.store, caller, new).await?))
+    Ok(written(sessions::create(&app.store, caller, new, once).await?))
 }
 
 impl CreateBody {
@@ -62,8 +56,27 @@ impl CreateBody {
             title: titled.map(Title::parse).transpose()?,
             first_message: said.map(|text| Content::parse("firstMessage", text)).transpose()?,
             metadata: self.metadata.map(Metadata::parse).transpose()?,
+            tags: Tags::parse(self.tags.unwrap_or_default())?,
         })
     }
+}
+
+/// What comes first, whatever else is sorted by.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "is only described")]
+enum Sort {
+    Pinned,
+}
+
+/// Which of two kinds to list.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "is only described")]
+enum Kind {
+    True,
+    False,
+    Any,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -84,20 +97,33 @@ pub(super) struct ListParams {
     /// `desc` if absent.
     #[param(inline, value_type = SortOrder, required = false)]
     sort_order: Option<String>,
+    /// `pinned` for those that are pinned before all others.
+    #[param(inline, value_type = Sort, required = false)]
+    sort: Option<String>,
+    /// Whether they are archived: `false` if absent.
+    #[param(inline, value_type = Kind, required = false)]
+    archived: Option<String>,
+    /// Whether they are pinned: `any` if absent.
+    #[param(inline, value_type = Kind, required = false)]
+    pinned: Option<String>,
+    /// Only sessions that have this tag.
+    #[param(inline, value_type = Tag, required = false)]
+    tag: Option<String>,
     /// `nextCursor` of the page before, whose other parameters must be the same.
     #[param(value_type = String, required = false)]
     cursor: Option<String>,
 }
 
-/// `GET /api/sessions/list`
+/// `GET /api/sessions/list`, `GET /api/sessions`
 pub(super) async fn list(
     State(app): State<App>,
     identity: Identity,
+    known: Known,
     Params(params): Params<ListParams>,
 ) -> Reply {
     let caller = identity.caller(None)?;
     let query = params.parse()?;
-    Ok(json(StatusCode::OK, sessions::list(&app.store, &caller, &query)?))
+    Ok(shown(&known, sessions::list(&app.store, &caller, &query)?))
 }
 
 impl ListParams {
@@ -111,96 +137,32 @@ impl ListParams {
                 .map_or(Ok(SortOrder::Desc), |text| SortOrder::parse("sortOrder", text))?,
             created_from: from.map(|text| Timestamp::parse_start("startDate", text)).transpose()?,
             created_to: to.map(|text| Timestamp::parse_end("endDate", text)).transpose()?,
+            archived: kind("archived", self.archived.as_deref(), Some(false))?,
+            pinned: kind("pinned", self.pinned.as_deref(), None)?,
+            tag: self.tag.map(|text| Tag::parse("tag", text)).transpose()?,
+            pinned_first: match self.sort.as_deref() {
+                None => false,
+                Some("pinned") => true,
+                Some(_) => return Err(Invalid::wrong("sort", "must be pinned, or left out")),
+            },
             limit: limit.unwrap_or(PageSize::DEFAULT),
             cursor: self.cursor,
         })
     }
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct HistoryParams {
-    #[param(inline, value_type = SessionId, required = true)]
-    session_id: Option<String>,
-    /// The most messages of a page, never more than 1000; all if absent.
-    #[param(inline, value_type = PageSize, required = false)]
-    limit: Option<String>,
-    /// `nextCursor` of the page before, whose other parameters must be the same.
-    #[param(value_type = String, required = false)]
-    cursor: Option<String>,
-    /// `asc`, the oldest first, if absent.
-    #[param(inline, value_type = SortOrder, required = false)]
-    order: Option<String>,
-}
-
-/// `GET /api/sessions/messages`
-pub(super) async fn history(
-    State(app): State<App>,
-    identity: Identity,
-    Params(params): Params<HistoryParams>,
-) -> Reply {
-    let caller = identity.caller(None)?;
-    let query = params.parse()?;
-    Ok(match sessions::history(&app.store, &caller, &query)? {
-        History::Whole(text) => json(StatusCode::OK, text),
-        History::Pieces(first, rest) => {
-            json(StatusCode::OK, Body::new(HistoryBody::new(first, rest)))
-        }
-    })
-}
-
-impl HistoryParams {
-    fn parse(self) -> Result<HistoryQuery, Invalid> {
-        let order = self.order.as_deref();
-        let limit = self.limit.as_deref().map(PageSize::parse).transpose()?;
-        Ok(HistoryQuery {
-            session_id: session_id(self.session_id.as_deref())?,
-            order: order.map_or(Ok(SortOrder::Asc), |text| SortOrder::parse("order", text))?,
-            // A page was asked for, be it only by where it begins.
-            limit: limit.or(self.cursor.as_ref().map(|_| PageSize::MAX)),
-            cursor: self.cursor,
-        })
-    }
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SaveMessageBody {
-    #[schema(value_type = Option<UserId>)]
-    user_id: Option<String>,
-    #[schema(value_type = SessionId)]
-    session_id: Option<String>,
-    #[schema(value_type = Role)]
-    role: Option<String>,
-    #[schema(value_type = Content)]
-    content: Option<String>,
-    #[schema(value_type = Option<Metadata>)]
-    metadata: Option<Box<RawValue>>,
-    /// Makes the call safe to repeat.
-    #[schema(value_type = Option<MessageId>)]
-    id: Option<String>,
-}
-
-/// `POST /api/sessions/save-message`
-pub(super) async fn save_message(
-    State(app): State<App>,
-    identity: Identity,
-    JsonBody(body): JsonBody<SaveMessageBody>,
-) -> Reply {
-    let caller = identity.caller(body.user_id.as_deref())?;
-    let draft = body.parse()?;
-    Ok(written(sessions::save_message(&app.store, caller, draft).await?))
-}
-
-impl SaveMessageBody {
-    fn parse(self) -> Result<Draft, Invalid> {
-        Ok(Draft {
-            session_id: session_id(self.session_id.as_deref())?,
-            id: self.id.as_deref().map(MessageId::parse).transpose()?,
-            role: Role::parse(&required("role", self.role)?)?,
-            content: Content::parse("content", required("content", self.content)?)?,
-            metadata: self.metadata.map(Metadata::parse).transpose()?,
-        })
+/// Which of two kinds `text` asks for; `None` for both.
+fn kind(
+    field: &'static str,
+    text: Option<&str>,
+    absent: Option<bool>,
+) -> Result<Option<bool>, Invalid> {
+    match text {
+        None => Ok(absent),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some("any") => Ok(None),
+        Some(_) => Err(Invalid::wrong(field, "must be true, false or any")),
     }
 }
 
@@ -217,12 +179,24 @@ pub(super) struct DeleteBody {
 pub(super) async fn delete(
     State(app): State<App>,
     identity: Identity,
-    JsonBody(body): JsonBody<DeleteBody>,
+    Seen(seen): Seen,
+    Posted { body, once }: Posted<DeleteBody>,
 ) -> Reply {
     let caller = identity.caller(body.user_id.as_deref())?;
-    let id = session_id(body.session_id.as_deref())?;
-    sessions::delete(&app.store, caller, id).await?;
-    Ok(json(StatusCode::OK, r#"{"success":true,"message":"Session deleted successfully"}"#))
+    let id = named(body.session_id.as_deref(), None)?;
+    Ok(done(sessions::delete(&app.store, caller, id, seen, once).await?))
+}
+
+/// `DELETE /api/sessions/{sessionId}`
+pub(super) async fn delete_by_path(
+    State(app): State<App>,
+    identity: Identity,
+    Seen(seen): Seen,
+    PathPart(id): PathPart,
+) -> Reply {
+    let caller = identity.caller(None)?;
+    let id = named(None, Some(&id))?;
+    Ok(done(sessions::delete(&app.store, caller, id, seen, None).await?))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -234,23 +208,55 @@ pub(super) struct UpdateBody {
     session_id: Option<String>,
     #[schema(value_type = Option<Title>)]
     title: Option<String>,
+    /// Replaces what is stored; or is merged into it, in a body of type
+    /// `application/merge-patch+json`.
     #[schema(value_type = Option<Metadata>)]
     metadata: Option<Box<RawValue>>,
+    archived: Option<bool>,
+    pinned: Option<bool>,
+    /// Replaces those that are stored.
+    #[schema(value_type = Option<Tags>)]
+    tags: Option<Vec<String>>,
 }
 
 /// `POST /api/sessions/update`
 pub(super) async fn update(
     State(app): State<App>,
     identity: Identity,
-    JsonBody(body): JsonBody<UpdateBody>,
+    Seen(seen): Seen,
+    Posted { body, once }: Posted<UpdateBody>,
 ) -> Reply {
     let caller = identity.caller(body.user_id.as_deref())?;
-    let id = session_id(body.session_id.as_deref())?;
-    let update = SessionUpdate {
-        title: body.title.map(Title::parse).transpose()?,
-        metadata: body.metadata.map(Metadata::parse).transpose()?,
-    };
-    Ok(json(StatusCode::OK, sessions::update(&app.store, caller, id, update).await?))
+    let id = named(body.session_id.as_deref(), None)?;
+    let update = SessionUpdate { seen, ..body.parse(false)? };
+    Ok(written(sessions::update(&app.store, caller, id, update, once).await?))
+}
+
+/// `PATCH /api/sessions/{sessionId}`
+pub(super) async fn update_by_path(
+    State(app): State<App>,
+    identity: Identity,
+    Seen(seen): Seen,
+    PathPart(id): PathPart,
+    Patched { body, merges }: Patched<UpdateBody>,
+) -> Reply {
+    let caller = identity.caller(body.user_id.as_deref())?;
+    let id = named(body.session_id.as_deref(), Some(&id))?;
+    let update = SessionUpdate { seen, ..body.parse(merges)? };
+    Ok(written(sessions::update(&app.store, caller, id, update, None).await?))
+}
+
+impl UpdateBody {
+    fn parse(self, merges: bool) -> Result<SessionUpdate, Invalid> {
+        Ok(SessionUpdate {
+            title: self.title.map(Title::parse).transpose()?,
+            metadata: self.metadata.map(|json| MetadataUpdate::parse(json, merges)).transpose()?,
+            archived: self.archived,
+            pinned: self.pinned,
+            tags: self.tags.map(Tags::parse).transpose()?,
+            seen: None,
+        })
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -264,36 +270,32 @@ pub(super) struct GetParams {
 pub(super) async fn get(
     State(app): State<App>,
     identity: Identity,
+    known: Known,
     Params(params): Params<GetParams>,
 ) -> Reply {
     let caller = identity.caller(None)?;
-    let id = session_id(params.session_id.as_deref())?;
-    Ok(json(StatusCode::OK, sessions::get(&app.store, &caller, &id)?))
+    let id = named(params.session_id.as_deref(), None)?;
+    Ok(shown(&known, sessions::get(&app.store, &caller, &id)?))
 }
 
 /// `GET /api/sessions/{sessionId}`
 pub(super) async fn get_by_path(
     State(app): State<App>,
     identity: Identity,
+    known: Known,
     PathPart(id): PathPart,
 ) -> Reply {
     let caller = identity.caller(None)?;
-    let id = SessionId::parse(&id)?;
-    Ok(json(StatusCode::OK, sessions::get(&app.store, &caller, &id)?))
+    let id = named(None, Some(&id))?;
+    Ok(shown(&known, sessions::get(&app.store, &caller, &id)?))
 }
 
-fn session_id(text: Option<&str>) -> Result<SessionId, Invalid> {
-    SessionId::parse(required("sessionId", text)?)
-}
-
-fn written(outcome: Written) -> Response {
-    match outcome {
-        Written::New(text) => json(StatusCode::CREATED, text),
-        Written::Already(text) => json(StatusCode::OK, text),
+/// The session that a request names, in its path or as a value.
+pub(super) fn named(value: Option<&str>, in_path: Option<&str>) -> Result<SessionId, Invalid> {
+    match (value, in_path) {
+        (Some(value), Some(in_path)) if value != in_path => {
+            Err(Invalid::wrong("sessionId", "is not that of the path; leave it out"))
+        }
+        (value, in_path) => SessionId::parse(required("sessionId", in_path.or(value))?),
     }
-}
-
-fn json(status: StatusCode, body: impl Into<Body>) -> Response {
-    let content_type = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    (status, [content_type], body.into()).into_response()
 }

@@ -63,6 +63,12 @@ id!(
     "id"
 );
 
+id!(
+    /// Names a request that may be sent again: the `Idempotency-Key` of its sender.
+    IdempotencyKey,
+    "idempotencyKey"
+);
+
 /// Names a user: opaque and compared exactly, but for e-mail addresses (ids that hold an `@`),
 /// which are trimmed and lower-cased.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]

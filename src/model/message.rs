@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::invalid::excerpt;
-use super::{Invalid, MessageId, Metadata, SessionId, Timestamp};
+use super::{Invalid, MessageId, Metadata, Parts, SessionId, Timestamp};
 
 /// A message as clients read it, which is also how it is stored.
 ///
@@ -37,6 +37,18 @@ pub struct Message<'a> {
     #[serde(borrow)]
     #[schema(value_type = Metadata)]
     pub metadata: Cow<'a, RawValue>,
+    /// The message of the session that this one follows, if its writer said so.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = MessageId, required = false)]
+    pub parent_id: Option<Cow<'a, RawValue>>,
+    /// See [`Parts`](super::Parts); absent when none were given.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Parts, required = false)]
+    pub parts: Option<Cow<'a, RawValue>>,
+    /// When it was edited last; absent if it never was.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Timestamp, required = false)]
+    pub edited_at: Option<Cow<'a, RawValue>>,
 }
 
 /// Who speaks in a message.
@@ -90,6 +102,11 @@ impl Content {
             return Err(Invalid::wrong(field, "holds a NUL character; leave it out"));
         }
         Ok(Self(text))
+    }
+
+    /// What the text parts of a message say. May be empty, as other parts may say it all.
+    pub fn of_parts(parts: &Parts) -> Self {
+        Self(parts.text().to_owned())
     }
 
     /// The text.

@@ -4,6 +4,42 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::Invalid;
+use super::merge_patch::merge;
+
+/// How metadata is changed.
+#[derive(Debug, Clone)]
+pub enum MetadataUpdate {
+    /// This takes the place of what was there.
+    Replace(Metadata),
+    /// This is merged into what was there (RFC 7396).
+    Merge(Metadata),
+}
+
+impl MetadataUpdate {
+    /// Takes a JSON value as what replaces metadata, or what is merged into it.
+    ///
+    /// # Errors
+    /// [`Invalid`] when it is no metadata itself.
+    pub fn parse(value: Box<RawValue>, merges: bool) -> Result<Self, Invalid> {
+        let metadata = Metadata::parse(value)?;
+        Ok(if merges { Self::Merge(metadata) } else { Self::Replace(metadata) })
+    }
+
+    /// What `stored` metadata becomes.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the outcome is too large or too deep.
+    pub fn apply(&self, stored: &RawValue) -> Result<Box<RawValue>, Invalid> {
+        match self {
+            Self::Replace(metadata) => Ok(metadata.0.clone()),
+            Self::Merge(patch) => {
+                let merged = RawValue::from_string(merge(stored, &patch.0));
+                let broken = |_| Invalid::wrong("metadata", "cannot be merged");
+                Metadata::parse(merged.map_err(broken)?).map(|merged| merged.0)
+            }
+        }
+    }
+}
 
 /// Any JSON object of at most 64 KiB and 64 levels, byte for byte as it was sent.
 #[derive(Debug, Clone, ToSchema)]

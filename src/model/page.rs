@@ -87,6 +87,11 @@ impl JsonPage {
         std::mem::take(&mut self.text)
     }
 
+    /// A bare array of `rows`.
+    pub fn array(rows: &[Vec<u8>]) -> Vec<u8> {
+        [b"[".as_slice(), &rows.join(b",".as_slice()), b"]"].concat()
+    }
+
     /// Ends the page, with the cursor of the next one if there is one. A cursor has no
     /// characters that JSON escapes.
     pub fn finish(mut self, next_cursor: Option<&str>) -> Vec<u8> {

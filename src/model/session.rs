@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{Content, Invalid, Metadata, SessionId, Timestamp, UserId};
+use super::{Content, Invalid, Metadata, SessionId, Tags, Timestamp, UserId};
 
 /// A session as clients read it, which is also how it is stored.
 ///
@@ -48,6 +48,42 @@ pub struct Session<'a> {
     #[serde(borrow)]
     #[schema(value_type = Metadata)]
     pub metadata: Cow<'a, RawValue>,
+    /// Whether it was put away: lists leave it out unless they are asked for it.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub archived: bool,
+    /// Whether it is kept at the top.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub pinned: bool,
+    /// See [`Tags`](super::Tags).
+    #[serde(default = "no_tags", borrow)]
+    #[schema(value_type = Tags)]
+    pub tags: Cow<'a, RawValue>,
+}
+
+impl Session<'_> {
+    /// What lists choose it by.
+    pub fn marks(&self) -> Marks {
+        let Self { archived, pinned, .. } = *self;
+        Marks { archived, pinned, tagged: self.tags.get() != "[]" }
+    }
+}
+
+/// The JSON of tags where there are none.
+pub fn no_tags() -> Cow<'static, RawValue> {
+    Cow::Borrowed(serde_json::from_str("[]").unwrap_or(RawValue::NULL))
+}
+
+/// What lists choose sessions by, known of a row without parsing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// Whether it was put away.
+    pub archived: bool,
+    /// Whether it is kept at the top.
+    pub pinned: bool,
+    /// Whether it has tags.
+    pub tagged: bool,
 }
 
 /// What a session is called: 1 to 500 characters, not blank, without NUL.

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::model::session::preview;
+use crate::model::session::{no_tags, preview};
 use crate::model::{
-    Content, MessageId, Metadata, Role, Session, SessionId, Timestamp, Title, UserId,
+    Content, MessageId, Metadata, Role, Session, SessionId, Tags, Timestamp, Title, UserId,
 };
-use crate::store::{NewMessage, Store, StoreError, WriteTx};
+use crate::store::{Facts, NewMessage, Row, Store, StoreError, WriteTx};
 
 use super::save_message::{Said, message_json};
-use super::{SessionError, Written, owned, raw, to_json};
+use super::{Once, SessionError, Written, owned, raw, to_json, write_once};
 
 /// A session to begin.
 #[derive(Debug, Clone, Default)]
@@ -24,62 +24,74 @@ pub struct NewSession {
     pub first_message: Option<Content>,
     /// The caller's JSON object.
     pub metadata: Option<Metadata>,
+    /// Words to find it by.
+    pub tags: Tags,
 }
 
 /// Begins a session of the caller's, and returns it as JSON. One of that id which the caller has
 /// already is returned as it is, so that a retry is harmless.
 ///
 /// # Errors
-/// [`SessionError::IdTaken`] if somebody else has a session of that id; [`SessionError::Store`].
+/// [`SessionError::IdTaken`] if somebody else has a session of that id;
+/// [`SessionError::KeyReused`]; [`SessionError::Store`].
 pub async fn create(
     store: &Store,
     caller: UserId,
     new: NewSession,
+    once: Option<Once>,
 ) -> Result<Written, SessionError> {
     let id = new.id.clone().unwrap_or_else(SessionId::mint);
-    let write = move |tx: &mut WriteTx<'_>| {
+    let user = caller.clone();
+    let work = move |tx: &mut WriteTx<'_>| {
         if let Some(session) = tx.session(&id)? {
-            let session = owned(Some(session), &caller, &id)
-                .map_err(|_| SessionError::IdTaken(id.clone()))?;
-            return Ok(Written::Already(tx.row(&session)?.json));
+            let session =
+                owned(Some(session), &user, &id).map_err(|_| SessionError::IdTaken(id.clone()))?;
+            return Ok(Written::stored(tx.row(&session)?.json));
         }
         let at = tx.now();
-        let json = session_json(&id, &caller, &new, at)?;
-        let session = tx.create_session(&id, &caller, at, json.clone())?;
+        let row = first_row(&id, &user, &new, at)?;
+        let json = row.json.clone();
+        let session = tx.create_session(&id, &user, row)?;
         if let Some(content) = &new.first_message {
             let message_id = MessageId::mint(at);
             let content = raw(content.as_str())?;
-            let said = Said { role: Role::User, content: &content, metadata: None };
+            let said = Said::plain(Role::User, &content);
             let json = message_json(&id, &message_id, said, at)?;
             let message = NewMessage { id: message_id, id_is_chosen: false, at, json };
             tx.put_message(&session, message);
         }
-        Ok(Written::New(json))
+        Ok(Written::new(json))
     };
-    store.write("create", write).await
+    write_once(store, "create", caller, once, work).await
 }
 
-fn session_json(
+fn first_row(
     id: &SessionId,
     user_id: &UserId,
     new: &NewSession,
     at: Timestamp,
-) -> Result<Vec<u8>, StoreError> {
+) -> Result<Row, StoreError> {
     let first_message = match &new.first_message {
         Some(content) => raw(&preview(content.as_str()))?,
         None => Cow::Borrowed(RawValue::NULL),
     };
     let title = new.title.clone().unwrap_or_else(|| Title::derive(new.first_message.as_ref()));
-    let at = raw(&at)?;
-    to_json(&Session {
+    let shown_at = raw(&at)?;
+    let tags = new.tags.as_slice();
+    let session = Session {
         session_id: raw(id.as_str())?,
         user_id: raw(user_id.as_str())?,
         title: raw(title.as_str())?,
         last_message: first_message.clone(),
         first_message,
         message_count: u64::from(new.first_message.is_some()),
-        created_at: at.clone(),
-        updated_at: at,
+        created_at: shown_at.clone(),
+        updated_at: shown_at,
         metadata: Cow::Borrowed(Metadata::raw_or_empty(new.metadata.as_ref())),
-    })
+        archived: false,
+        pinned: false,
+        tags: if tags.is_empty() { no_tags() } else { raw(tags)? },
+    };
+    let facts = Facts { created_at: at, marks: session.marks() };
+    Ok(Row { facts, updated_at: at, json: to_json(&session)? })
 }

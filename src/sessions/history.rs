@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use crate::model::{JsonPage, PageSize, SessionId, Timestamp, UserId};
+use crate::model::{ETag, JsonPage, PageSize, SessionId, Timestamp, UserId};
 use crate::store::{SessionRef, Store};
 
 use super::{SessionError, SortOrder, cursor, owned};
@@ -29,7 +29,14 @@ pub enum History {
     /// All that was asked for.
     Whole(Vec<u8>),
     /// The first piece of it, and where the others come from.
-    Pieces(Vec<u8>, Box<Rest>),
+    Pieces {
+        /// The version of what is sent, or of what was there just before.
+        tag: ETag,
+        /// The first piece.
+        first: Vec<u8>,
+        /// Where the others come from.
+        rest: Box<Rest>,
+    },
 }
 
 /// The rest of a long history, to be read as fast as its reader takes it. Holds no transaction
@@ -59,6 +66,30 @@ pub fn history(
     caller: &UserId,
     query: &HistoryQuery,
 ) -> Result<History, SessionError> {
+    let (mut rest, whole) = begin(store, caller, query)?;
+    if rest.page.is_none() {
+        return Ok(History::Whole(whole));
+    }
+    // The version first: what it tags may then be newer, and never older.
+    let tag = store.read(|tx| {
+        let row = tx.row(&rest.session)?;
+        let version = format!("{query:?} {}", row.updated_at.as_micros());
+        Ok::<_, SessionError>(ETag::of(&[row.json, version.into_bytes()].concat()))
+    })?;
+    let (begun, first) = begin(store, caller, query)?;
+    rest = begun;
+    Ok(match rest.page {
+        Some(_) => History::Pieces { tag, first, rest: Box::new(rest) },
+        None => History::Whole(first),
+    })
+}
+
+/// The first piece of a history, and the rest.
+fn begin(
+    store: &Store,
+    caller: &UserId,
+    query: &HistoryQuery,
+) -> Result<(Rest, Vec<u8>), SessionError> {
     let newest_first = query.order == SortOrder::Desc;
     let last = query.cursor.as_deref();
     let last = last.map(|text| cursor::message_place(tag(newest_first), text)).transpose()?;
@@ -73,10 +104,8 @@ pub fn history(
         last,
         page: Some(JsonPage::begin("messages", 8 * 1024)),
     };
-    match rest.next_piece()? {
-        Some(piece) if rest.page.is_some() => Ok(History::Pieces(piece, Box::new(rest))),
-        piece => Ok(History::Whole(piece.unwrap_or_default())),
-    }
+    let first = rest.next_piece()?.unwrap_or_default();
+    Ok((rest, first))
 }
 
 impl Rest {

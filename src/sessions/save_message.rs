@@ -5,10 +5,17 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::model::session::preview;
-use crate::model::{Content, Message, MessageId, Metadata, Role, SessionId, Timestamp, UserId};
+use crate::model::{
+    Content, ETags, Message, MessageId, Metadata, Parts, Role, SessionId, Timestamp, UserId,
+};
 use crate::store::{NewMessage, SessionRef, Store, StoreError, WriteTx};
 
-use super::{SessionError, Written, owned, parse_message, parse_row, raw, time_after, to_json};
+use super::condition::{Stale, check_match, newest_messages};
+use super::edit_message::find;
+use super::{
+    Once, SessionError, Written, owned, parse_message, parse_row, raw, row_of, time_after, to_json,
+    write_once,
+};
 
 /// A message to save.
 #[derive(Debug, Clone)]
@@ -21,50 +28,88 @@ pub struct Draft {
     pub role: Role,
     /// What is said.
     pub content: Content,
+    /// What is shown of it, if that is more than text.
+    pub parts: Option<Parts>,
+    /// The message that it follows.
+    pub parent_id: Option<MessageId>,
     /// The caller's JSON object.
     pub metadata: Option<Metadata>,
+    /// The versions of the session that the caller has seen.
+    pub seen: Option<ETags>,
+    /// How many messages of the session the caller has seen.
+    pub seen_count: Option<u64>,
 }
 
 /// Saves a message as the newest of the caller's session, and returns it as JSON. The session's
-/// count, preview and time follow. A message of that id with the same role and content is
+/// count, preview and time follow. A message of that id with the same role, content and parts is
 /// returned as it is stored, and nothing changes.
 ///
 /// # Errors
 /// [`SessionError::NotFound`] if the caller has no such session;
 /// [`SessionError::MessageIdTaken`] if it has a message of that id that says something else;
-/// [`SessionError::Store`].
+/// [`SessionError::MessageNotFound`] if it has none that it should follow;
+/// [`SessionError::Stale`] if the session is none of those that the caller has seen, or has
+/// another number of messages; [`SessionError::KeyReused`]; [`SessionError::Store`].
 pub async fn save_message(
     store: &Store,
     caller: UserId,
     draft: Draft,
+    once: Option<Once>,
 ) -> Result<Written, SessionError> {
     // Out here and not in the transaction: there, everybody would wait for it.
     let content = raw(draft.content.as_str())?;
     let shown = raw(&preview(draft.content.as_str()))?;
-    let write = move |tx: &mut WriteTx<'_>| {
-        let session = owned(tx.session(&draft.session_id)?, &caller, &draft.session_id)?;
+    let user = caller.clone();
+    let work = move |tx: &mut WriteTx<'_>| {
+        let session = owned(tx.session(&draft.session_id)?, &user, &draft.session_id)?;
         if let Some(written) = already_saved(tx, &session, &draft, &content)? {
             return Ok(written);
         }
         let stored = tx.row(&session)?;
+        check_match(draft.seen.as_ref(), "session", &stored.json)?;
         let at = time_after(tx, &stored);
         let mut row = parse_row(&session, &stored)?;
+        check_count(tx, &session, draft.seen_count, row.message_count, &stored.json)?;
+        if let Some(parent) = &draft.parent_id {
+            find(tx.message(&session, parent)?, &session, parent)?;
+        }
         row.message_count += 1;
         row.updated_at = raw(&at)?;
         row.last_message = Cow::Borrowed(&*shown);
         if row.message_count == 1 {
             row.first_message = row.last_message.clone();
         }
-        let row = to_json(&row)?;
+        let row = row_of(&row, &stored, at)?;
         let id = draft.id.clone().unwrap_or_else(|| MessageId::mint(at));
-        let said = Said { role: draft.role, content: &content, metadata: draft.metadata.as_ref() };
+        let said = Said {
+            metadata: draft.metadata.as_ref(),
+            parts: draft.parts.as_ref(),
+            parent_id: draft.parent_id.as_ref(),
+            ..Said::plain(draft.role, &content)
+        };
         let json = message_json(&draft.session_id, &id, said, at)?;
         let id_is_chosen = draft.id.is_some();
         let message = NewMessage { id, id_is_chosen, at, json: json.clone() };
-        tx.save_message(&session, message, stored.created_at, row);
-        Ok(Written::New(json))
+        tx.save_message(&session, message, row);
+        Ok(Written::new(json))
     };
-    store.write("save_message", write).await
+    write_once(store, "save_message", caller, once, work).await
+}
+
+/// Checks that the caller has seen as many messages as there are, if it says how many.
+fn check_count(
+    tx: &WriteTx<'_>,
+    session: &SessionRef,
+    seen: Option<u64>,
+    count: u64,
+    stored: &[u8],
+) -> Result<(), SessionError> {
+    let Some(seen) = seen.filter(|seen| *seen != count) else {
+        return Ok(());
+    };
+    let unseen = Some(newest_messages(tx, session, count.saturating_sub(seen))?);
+    let current = stored.to_vec();
+    Err(SessionError::Stale(Box::new(Stale { what: "session", current, unseen })))
 }
 
 /// The message that has the id of `draft`, if it says the same.
@@ -77,26 +122,34 @@ fn already_saved(
     let Some(id) = &draft.id else {
         return Ok(None);
     };
-    let Some(stored) = tx.message(session, id)? else {
+    let Ok(stored) = find(tx.message(session, id)?, session, id) else {
         return Ok(None);
     };
-    let message = parse_message(session, &stored)?;
-    if message.id.get() != raw(id.as_str())?.get() {
-        return Ok(None);
-    }
-    if message.role != draft.role || message.content.get() != content.get() {
+    let message = parse_message(session, &stored.json)?;
+    let same_parts = message.parts.as_deref().map(RawValue::get)
+        == draft.parts.as_ref().map(|parts| parts.as_raw().get());
+    if message.role != draft.role || message.content.get() != content.get() || !same_parts {
         return Err(SessionError::MessageIdTaken(id.clone()));
     }
-    Ok(Some(Written::Already(stored)))
+    Ok(Some(Written::stored(stored.json)))
 }
 
 /// What is said in a message, and by whom.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Said<'a> {
-    pub(super) role: Role,
+    role: Role,
     /// A JSON string.
-    pub(super) content: &'a RawValue,
-    pub(super) metadata: Option<&'a Metadata>,
+    content: &'a RawValue,
+    metadata: Option<&'a Metadata>,
+    parts: Option<&'a Parts>,
+    parent_id: Option<&'a MessageId>,
+}
+
+impl<'a> Said<'a> {
+    /// Text, and nothing more.
+    pub(super) fn plain(role: Role, content: &'a RawValue) -> Self {
+        Self { role, content, metadata: None, parts: None, parent_id: None }
+    }
 }
 
 /// The JSON of a message.
@@ -113,5 +166,8 @@ pub(super) fn message_json(
         content: Cow::Borrowed(said.content),
         timestamp: raw(&at)?,
         metadata: Cow::Borrowed(Metadata::raw_or_empty(said.metadata)),
+        parent_id: said.parent_id.map(|id| raw(id.as_str())).transpose()?,
+        parts: said.parts.map(|parts| Cow::Borrowed(parts.as_raw())),
+        edited_at: None,
     })
 }

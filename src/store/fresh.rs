@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, RangeBounds as _};
 use std::sync::Arc;
 
-use crate::model::{MessageId, SessionId, Timestamp, UserId};
+use crate::model::{IdempotencyKey, MessageId, SessionId, Timestamp, UserId};
 
+use super::step::{Answer, FreshSession, Step};
 use super::tables::Place;
 
 /// What a row costs beside its text, in bytes: its struct, and entries in the maps below.
@@ -19,52 +20,6 @@ const ROW_OVERHEAD: usize = 300;
 
 /// What a user costs beside rows: maps with hardly anything in them.
 const USER_OVERHEAD: usize = 800;
-
-/// One thing that a commit did, complete enough to be done again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A session was created or changed: this is its row now.
-    PutSession { cause: Cause, session: Arc<FreshSession> },
-    /// A session was deleted at `at`.
-    DeleteSession {
-        user_id: UserId,
-        id: SessionId,
-        number: u64,
-        created_at: Timestamp,
-        at: Timestamp,
-    },
-    /// A message was saved.
-    PutMessage {
-        user_id: UserId,
-        number: u64,
-        at: Timestamp,
-        /// Its id, if the caller chose it.
-        chosen: Option<MessageId>,
-        json: Arc<[u8]>,
-    },
-}
-
-/// Why a session's row was put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// It was created.
-    Created,
-    /// Its title or metadata changed.
-    Updated,
-    /// The message that the next step puts was saved in it.
-    MessageSaved,
-}
-
-/// A session's row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FreshSession {
-    pub(super) id: SessionId,
-    pub(super) user_id: UserId,
-    pub(super) number: u64,
-    pub(super) created_at: Timestamp,
-    pub(super) updated_at: Timestamp,
-    pub(super) json: Box<[u8]>,
-}
 
 /// What became of a session.
 #[derive(Debug, Clone)]
@@ -89,8 +44,11 @@ pub(super) enum Owner {
 pub(super) struct FreshUser {
     /// By number.
     sessions: HashMap<u64, Fate>,
-    messages: BTreeMap<(u64, Timestamp), Arc<[u8]>>,
-    message_ids: HashMap<(u64, MessageId), Timestamp>,
+    /// `None` where one was deleted.
+    messages: BTreeMap<(u64, Timestamp), Option<Arc<[u8]>>>,
+    /// `None` where the message was deleted.
+    message_ids: HashMap<(u64, MessageId), Option<Timestamp>>,
+    answers: HashMap<IdempotencyKey, Arc<Answer>>,
     bytes: usize,
 }
 
@@ -141,8 +99,21 @@ impl Fresh {
                 user.delete_session(id, number, created_at);
             }
             Step::PutMessage { number, at, chosen, json, .. } => {
-                user.put_message(number, at, chosen, json);
+                user.put_message(number, at, Some(json));
+                if let Some(id) = chosen {
+                    user.put_message_id(number, id, Some(at));
+                }
             }
+            Step::EditMessage { number, place, json, .. } => {
+                user.put_message(number, place, Some(json));
+            }
+            Step::DeleteMessage { number, place, id, is_chosen, .. } => {
+                user.put_message(number, place, None);
+                if is_chosen {
+                    user.put_message_id(number, id, None);
+                }
+            }
+            Step::PutAnswer { key, answer, .. } => user.put_answer(key, answer),
         }
         self.bytes = self.bytes + user.bytes - had;
     }
@@ -173,47 +144,6 @@ impl Fate {
             Self::Row(session) => &session.id,
             Self::Gone { id, .. } => id,
         }
-    }
-}
-
-impl Step {
-    /// How long it is on disk, or a little less.
-    pub(super) fn bytes(&self) -> usize {
-        let user = self.user_id().as_str().len() + 30;
-        match self {
-            Self::PutSession { session, .. } => {
-                user + session.id.as_str().len() + session.json.len()
-            }
-            Self::DeleteSession { id, .. } => user + id.as_str().len(),
-            Self::PutMessage { chosen, json, .. } => {
-                user + chosen.as_ref().map_or(0, |id| id.as_str().len()) + json.len()
-            }
-        }
-    }
-
-    /// When it was done.
-    pub(super) fn at(&self) -> Timestamp {
-        match self {
-            Self::PutSession { session, .. } => session.updated_at,
-            Self::DeleteSession { at, .. } | Self::PutMessage { at, .. } => *at,
-        }
-    }
-
-    pub(super) fn user_id(&self) -> &UserId {
-        match self {
-            Self::PutSession { session, .. } => &session.user_id,
-            Self::DeleteSession { user_id, .. } | Self::PutMessage { user_id, .. } => user_id,
-        }
-    }
-}
-
-impl FreshSession {
-    pub(super) fn place(&self) -> Place {
-        Place { at: self.updated_at, number: self.number }
-    }
-
-    pub(super) fn created_place(&self) -> Place {
-        Place { at: self.created_at, number: self.number }
     }
 }
 
@@ -249,12 +179,13 @@ impl FreshUser {
         rows
     }
 
-    /// The messages of session `number` within `bounds`, oldest first.
+    /// The messages of session `number` within `bounds`, oldest first; `None` where one was
+    /// deleted.
     pub(super) fn messages(
         &self,
         number: u64,
         bounds: (Bound<Timestamp>, Bound<Timestamp>),
-    ) -> impl DoubleEndedIterator<Item = (Timestamp, &[u8])> {
+    ) -> impl DoubleEndedIterator<Item = (Timestamp, Option<&[u8]>)> {
         let from = match bounds.0.map(|at| (number, at)) {
             Bound::Unbounded => Bound::Included((number, Timestamp::default())),
             bound => bound,
@@ -263,25 +194,37 @@ impl FreshUser {
             Bound::Unbounded => Bound::Included((number, Timestamp::MAX)),
             bound => bound,
         };
-        self.messages.range((from, to)).map(|((_, at), json)| (*at, json.as_ref()))
+        self.messages.range((from, to)).map(|((_, at), json)| (*at, json.as_deref()))
     }
 
-    /// All messages, those of a session together and oldest first.
-    pub(super) fn all_messages(&self) -> impl Iterator<Item = (u64, Timestamp, &[u8])> {
+    /// All messages, those of a session together and oldest first; `None` where one was deleted.
+    pub(super) fn all_messages(
+        &self,
+    ) -> impl Iterator<Item = (u64, Timestamp, Option<&Arc<[u8]>>)> {
         self.messages.iter().map(|((number, at), json)| (*number, *at, json.as_ref()))
     }
 
-    pub(super) fn message(&self, number: u64, at: Timestamp) -> Option<&[u8]> {
-        self.messages.get(&(number, at)).map(AsRef::as_ref)
+    /// What became of the message at a place; `None` if the tables know.
+    pub(super) fn message(&self, number: u64, at: Timestamp) -> Option<&Option<Arc<[u8]>>> {
+        self.messages.get(&(number, at))
     }
 
-    /// Where the message stands that a caller gave this id.
-    pub(super) fn chosen(&self, number: u64, id: &MessageId) -> Option<Timestamp> {
-        self.message_ids.get(&(number, id.clone())).copied()
+    /// Where the message stands that a caller gave this id, if it was not deleted; `None` if the
+    /// tables know.
+    pub(super) fn chosen(&self, number: u64, id: &MessageId) -> Option<&Option<Timestamp>> {
+        self.message_ids.get(&(number, id.clone()))
     }
 
-    pub(super) fn all_chosen(&self) -> impl Iterator<Item = (u64, &MessageId, Timestamp)> {
+    pub(super) fn all_chosen(&self) -> impl Iterator<Item = (u64, &MessageId, Option<Timestamp>)> {
         self.message_ids.iter().map(|((number, id), at)| (*number, id, *at))
+    }
+
+    pub(super) fn answer(&self, key: &IdempotencyKey) -> Option<&Arc<Answer>> {
+        self.answers.get(key)
+    }
+
+    pub(super) fn answers(&self) -> impl Iterator<Item = (&IdempotencyKey, &Answer)> {
+        self.answers.iter().map(|(key, answer)| (key, answer.as_ref()))
     }
 
     fn put_session(&mut self, session: Arc<FreshSession>) {
@@ -296,7 +239,7 @@ impl FreshUser {
         self.sessions.insert(number, Fate::Gone { id, created_at });
         let places = (number, Timestamp::default())..=(number, Timestamp::MAX);
         for (_, json) in self.messages.extract_if(places, |_, _| true) {
-            self.bytes -= json.len() + ROW_OVERHEAD;
+            self.bytes -= json.map_or(0, |json| json.len()) + ROW_OVERHEAD;
         }
         for ((_, id), _) in self.message_ids.extract_if(|(of, _), _| *of == number) {
             self.bytes -= ROW_OVERHEAD + id.as_str().len();
@@ -311,22 +254,26 @@ impl FreshUser {
         };
     }
 
-    fn put_message(
-        &mut self,
-        number: u64,
-        at: Timestamp,
-        chosen: Option<MessageId>,
-        json: Arc<[u8]>,
-    ) {
-        self.bytes += json.len() + ROW_OVERHEAD;
+    fn put_message(&mut self, number: u64, at: Timestamp, json: Option<Arc<[u8]>>) {
+        let bytes = |json: &Option<Arc<[u8]>>| json.as_ref().map_or(0, |json| json.len());
+        self.bytes += bytes(&json) + ROW_OVERHEAD;
         if let Some(old) = self.messages.insert((number, at), json) {
-            self.bytes -= old.len() + ROW_OVERHEAD;
+            self.bytes -= bytes(&old) + ROW_OVERHEAD;
         }
-        if let Some(id) = chosen {
-            let bytes = ROW_OVERHEAD + id.as_str().len();
-            if self.message_ids.insert((number, id), at).is_none() {
-                self.bytes += bytes;
-            }
+    }
+
+    fn put_message_id(&mut self, number: u64, id: MessageId, at: Option<Timestamp>) {
+        let bytes = ROW_OVERHEAD + id.as_str().len();
+        if self.message_ids.insert((number, id), at).is_none() {
+            self.bytes += bytes;
+        }
+    }
+
+    fn put_answer(&mut self, key: IdempotencyKey, answer: Arc<Answer>) {
+        let key_bytes = key.as_str().len();
+        self.bytes += answer.json.len() + key_bytes + ROW_OVERHEAD;
+        if let Some(old) = self.answers.insert(key, answer) {
+            self.bytes -= old.json.len() + key_bytes + ROW_OVERHEAD;
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What is done now and then: messages of deleted sessions, and the log of long ago, go.
+//! What is done now and then: messages of deleted sessions, and answers and the log of long ago,
+//! go.
 
 use redb::{ReadableTable as _, WriteTransaction};
 
@@ -7,7 +8,8 @@ use crate::model::Timestamp;
 use super::StoreError;
 use super::record;
 use super::tables::{
-    DELETED_SESSIONS, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
+    self, ANSWERED_AND_USER_AND_KEY, DELETED_SESSIONS, SEQ_TO_STEPS,
+    SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES, USER_AND_KEY_TO_ANSWER,
 };
 
 /// Removes up to `limit` runs of messages, and ids, of a deleted session; tells whether there was
@@ -38,6 +40,37 @@ pub(super) fn sweep(tx: &WriteTransaction, limit: usize) -> Result<bool, StoreEr
         deleted.remove(number)?;
     }
     Ok(true)
+}
+
+/// Forgets up to `limit` answers of before `before`; tells whether there were any.
+pub(super) fn forget_answers(
+    tx: &WriteTransaction,
+    before: Timestamp,
+    limit: usize,
+) -> Result<bool, StoreError> {
+    let mut answered = tx.open_table(ANSWERED_AND_USER_AND_KEY)?;
+    let mut answers = tx.open_table(USER_AND_KEY_TO_ANSWER)?;
+    let end = tables::answered_key(before, &[]);
+    let mut forgot = false;
+    for gone in answered.extract_from_if::<&[u8], _>(..end.as_slice(), |_, _| true)?.take(limit) {
+        let (gone, _) = gone?;
+        forgot = true;
+        let Some((at, key)) = gone.value().split_first_chunk::<8>() else {
+            continue;
+        };
+        // The key may have been used again since.
+        let is_this_one = match answers.get(key)? {
+            Some(answer) => {
+                record::decode_answer(key, answer.value())?.at.as_micros()
+                    == u64::from_be_bytes(*at)
+            }
+            None => false,
+        };
+        if is_this_one {
+            answers.remove(key)?;
+        }
+    }
+    Ok(forgot)
 }
 
 /// Forgets up to `limit` commits of the log, of those whose steps are settled (up to number

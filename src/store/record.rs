@@ -4,20 +4,21 @@
 //! record's key and the rest, then the rest. redb does not verify its pages when it reads them,
 //! so a damaged value, or one that stands under another's key, is found out here.
 //!
-//! The only file that names bincode. Rules: a released struct is never edited, a new version gets
+//! The only files that name bincode are this and those within. Rules: a released struct is never edited, a new version gets
 //! a new struct and a new number; no serde in between; a limit on every decode, without which a
 //! damaged length would abort the process.
-
-use std::sync::Arc;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
 
-use crate::model::{Invalid, MessageId, SessionId, Timestamp, UserId};
+use crate::model::{Timestamp, UserId};
 
 use super::StoreError;
-use super::fresh::{Cause, FreshSession, Step};
 use super::tables::Place;
+
+mod steps;
+
+pub(super) use steps::{decode_answer, decode_steps, decode_steps_of, encode_answer, encode_steps};
 
 /// Larger than any record: the log is written in pieces of a few MiB.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -50,40 +51,6 @@ struct RunV1<'a> {
     is_first: bool,
     index: &'a [u8],
     json: &'a [u8],
-}
-
-#[derive(Encode, BorrowDecode)]
-enum CauseV1 {
-    Created,
-    Updated,
-    MessageSaved,
-}
-
-#[derive(Encode, BorrowDecode)]
-enum StepV1<'a> {
-    PutSession {
-        cause: CauseV1,
-        user_id: &'a str,
-        id: &'a str,
-        number: u64,
-        created_at_micros: u64,
-        updated_at_micros: u64,
-        json: &'a [u8],
-    },
-    DeleteSession {
-        user_id: &'a str,
-        id: &'a str,
-        number: u64,
-        created_at_micros: u64,
-        at_micros: u64,
-    },
-    PutMessage {
-        user_id: &'a str,
-        number: u64,
-        at_micros: u64,
-        chosen: Option<&'a str>,
-        json: &'a [u8],
-    },
 }
 
 impl Head {
@@ -129,95 +96,6 @@ pub(super) fn decode_run<'a>(
 ) -> Result<(bool, &'a [u8], &'a [u8]), StoreError> {
     let run: RunV1<'a> = decode("run", key, bytes)?;
     Ok((run.is_first, run.index, run.json))
-}
-
-/// Steps, the first of which has sequence number `seq`.
-pub(super) fn encode_steps(seq: u64, steps: &[Step]) -> Result<Vec<u8>, StoreError> {
-    let size = steps.iter().map(Step::bytes).sum();
-    let steps = steps.iter().map(|step| match step {
-        Step::PutSession { cause, session } => StepV1::PutSession {
-            cause: match cause {
-                Cause::Created => CauseV1::Created,
-                Cause::Updated => CauseV1::Updated,
-                Cause::MessageSaved => CauseV1::MessageSaved,
-            },
-            user_id: session.user_id.as_str(),
-            id: session.id.as_str(),
-            number: session.number,
-            created_at_micros: session.created_at.as_micros(),
-            updated_at_micros: session.updated_at.as_micros(),
-            json: &session.json,
-        },
-        Step::DeleteSession { user_id, id, number, created_at, at } => StepV1::DeleteSession {
-            user_id: user_id.as_str(),
-            id: id.as_str(),
-            number: *number,
-            created_at_micros: created_at.as_micros(),
-            at_micros: at.as_micros(),
-        },
-        Step::PutMessage { user_id, number, at, chosen, json } => StepV1::PutMessage {
-            user_id: user_id.as_str(),
-            number: *number,
-            at_micros: at.as_micros(),
-            chosen: chosen.as_ref().map(MessageId::as_str),
-            json,
-        },
-    });
-    encode(&seq.to_be_bytes(), size, steps.collect::<Vec<_>>())
-}
-
-/// What [`encode_steps`] was given.
-pub(super) fn decode_steps(seq: u64, bytes: &[u8]) -> Result<Vec<Step>, StoreError> {
-    let key = &seq.to_be_bytes();
-    let steps: Vec<StepV1<'_>> = decode("log entry", key, bytes)?;
-    let steps = steps.into_iter().map(StepV1::parse).collect::<Result<_, _>>();
-    steps.map_err(|_| damaged("log entry", key))
-}
-
-impl StepV1<'_> {
-    fn parse(self) -> Result<Step, Invalid> {
-        Ok(match self {
-            Self::PutSession {
-                cause,
-                user_id,
-                id,
-                number,
-                created_at_micros,
-                updated_at_micros,
-                json,
-            } => Step::PutSession {
-                cause: match cause {
-                    CauseV1::Created => Cause::Created,
-                    CauseV1::Updated => Cause::Updated,
-                    CauseV1::MessageSaved => Cause::MessageSaved,
-                },
-                session: Arc::new(FreshSession {
-                    id: SessionId::parse(id)?,
-                    user_id: UserId::parse(user_id)?,
-                    number,
-                    created_at: Timestamp::from_micros(created_at_micros),
-                    updated_at: Timestamp::from_micros(updated_at_micros),
-                    json: json.into(),
-                }),
-            },
-            Self::DeleteSession { user_id, id, number, created_at_micros, at_micros } => {
-                Step::DeleteSession {
-                    user_id: UserId::parse(user_id)?,
-                    id: SessionId::parse(id)?,
-                    number,
-                    created_at: Timestamp::from_micros(created_at_micros),
-                    at: Timestamp::from_micros(at_micros),
-                }
-            }
-            Self::PutMessage { user_id, number, at_micros, chosen, json } => Step::PutMessage {
-                user_id: UserId::parse(user_id)?,
-                number,
-                at: Timestamp::from_micros(at_micros),
-                chosen: chosen.map(MessageId::parse).transpose()?,
-                json: json.into(),
-            },
-        })
-    }
 }
 
 /// Seals text: a session's id, or nothing where the key says all.

@@ -13,6 +13,7 @@ use redb::{AccessGuard, ReadableTable, StorageError};
 use crate::model::Timestamp;
 
 use super::StoreError;
+use super::facts::Facts;
 use super::record;
 use super::tables::{Place, place_key};
 
@@ -24,15 +25,15 @@ pub(super) use rewrite::{NewRow, Rewrite};
 
 type ByteKey = &'static [u8];
 
-/// Bytes of one entry of a run's index: place, creation, end of the row's text.
+/// Bytes of one entry of a run's index: place, facts, end of the row's text.
 const ENTRY: usize = 28;
 
 /// A row of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PackedRow<'a> {
     pub(super) place: Place,
-    /// When the session was created; not used for messages.
-    pub(super) created_at: Timestamp,
+    /// Not used for messages.
+    pub(super) facts: Facts,
     pub(super) json: &'a [u8],
 }
 
@@ -82,8 +83,8 @@ impl<'a> Run<'a> {
         let entry = self.index.get(n)?;
         let json = self.json.get(begin..end_of(entry)?)?;
         let at = Timestamp::from_micros(number_in(entry, 0)?);
-        let created_at = Timestamp::from_micros(number_in(entry, 16)?);
-        Some(PackedRow { place: Place { at, number: number_in(entry, 8)? }, created_at, json })
+        let facts = Facts::from_bits(number_in(entry, 16)?);
+        Some(PackedRow { place: Place { at, number: number_in(entry, 8)? }, facts, json })
     }
 
     pub(super) fn rows(self) -> impl DoubleEndedIterator<Item = PackedRow<'a>> {

@@ -4,19 +4,23 @@
 //! the tables, and a run is rewritten once for all that goes into it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use crate::model::{Timestamp, UserId};
+use crate::model::UserId;
 
 use super::StoreError;
-use super::fresh::{Fate, FreshSession, FreshUser};
+use super::facts::Facts;
+use super::fresh::{Fate, FreshUser};
 use super::record::{self, Head, damaged};
 use super::rows;
 use super::run::{NewRow, Rewrite, Run};
+use super::step::FreshSession;
 use super::tables::{
-    self, DELETED_SESSIONS, Place, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
-    SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID, USER_AND_UPDATED_TO_SESSIONS,
+    self, ANSWERED_AND_USER_AND_KEY, DELETED_SESSIONS, Place, SESSION_AND_MESSAGE_ID_TO_PLACE,
+    SESSION_AND_PLACE_TO_MESSAGES, SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID,
+    USER_AND_KEY_TO_ANSWER, USER_AND_UPDATED_TO_SESSIONS,
 };
 
 type ByteKey = &'static [u8];
@@ -37,6 +41,8 @@ pub(super) struct Settle<'txn> {
     messages: Table<'txn, ByteKey, ByteKey>,
     message_ids: Table<'txn, ByteKey, ByteKey>,
     deleted: Table<'txn, u64, ByteKey>,
+    answers: Table<'txn, ByteKey, ByteKey>,
+    answered: Table<'txn, ByteKey, ByteKey>,
 }
 
 impl<'txn> Settle<'txn> {
@@ -48,26 +54,55 @@ impl<'txn> Settle<'txn> {
             messages: tx.open_table(SESSION_AND_PLACE_TO_MESSAGES)?,
             message_ids: tx.open_table(SESSION_AND_MESSAGE_ID_TO_PLACE)?,
             deleted: tx.open_table(DELETED_SESSIONS)?,
+            answers: tx.open_table(USER_AND_KEY_TO_ANSWER)?,
+            answered: tx.open_table(ANSWERED_AND_USER_AND_KEY)?,
         })
     }
 
     /// Puts everything that is fresh of `user` into the tables.
     pub(super) fn user(&mut self, user: &UserId, fresh: &FreshUser) -> Result<(), StoreError> {
         self.sessions(user, fresh)?;
+        self.messages(fresh)?;
+        self.answers(user, fresh)
+    }
+
+    fn messages(&mut self, fresh: &FreshUser) -> Result<(), StoreError> {
         let mut messages = fresh.all_messages().peekable();
         while let Some((number, ..)) = messages.peek().copied() {
             let prefix = number.to_be_bytes();
             let mut rewrite = Rewrite::new(&prefix, MESSAGES_BYTES);
             while let Some((_, at, json)) = messages.next_if(|(of, ..)| *of == number) {
-                let row = NewRow { created_at: Timestamp::default(), json: json.into() };
-                rewrite.add(Place::of_message(at), row);
+                let place = Place::of_message(at);
+                match json.cloned() {
+                    Some(json) => rewrite.add(place, NewRow { facts: Facts::default(), json }),
+                    None => rewrite.clear(place),
+                }
             }
             rewrite.apply(&mut self.messages, &mut |_, _, _| Ok(()))?;
         }
         for (number, id, at) in fresh.all_chosen() {
             let key = tables::message_id_key(number, id);
-            let place = record::seal_number(&key, at.as_micros());
-            self.message_ids.insert(key.as_slice(), place.as_slice())?;
+            match at {
+                Some(at) => {
+                    let place = record::seal_number(&key, at.as_micros());
+                    self.message_ids.insert(key.as_slice(), place.as_slice())?;
+                }
+                None => {
+                    self.message_ids.remove(key.as_slice())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answers(&mut self, user: &UserId, fresh: &FreshUser) -> Result<(), StoreError> {
+        for (key, answer) in fresh.answers() {
+            let key = tables::answer_key(user, key);
+            let record = record::encode_answer(&key, answer)?;
+            self.answers.insert(key.as_slice(), record.as_slice())?;
+            let answered = tables::answered_key(answer.at, &key);
+            let sealed = record::seal(&answered, &[]);
+            self.answered.insert(answered.as_slice(), sealed.as_slice())?;
         }
         Ok(())
     }
@@ -163,5 +198,5 @@ impl<'txn> Settle<'txn> {
 }
 
 fn new_row(session: &FreshSession) -> NewRow {
-    NewRow { created_at: session.created_at, json: session.json.clone() }
+    NewRow { facts: session.facts, json: Arc::clone(&session.json) }
 }

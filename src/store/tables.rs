@@ -7,14 +7,15 @@
 
 use redb::TableDefinition;
 
-use crate::model::{MessageId, Timestamp, UserId};
+use crate::model::{IdempotencyKey, MessageId, Timestamp, UserId};
 
-/// The shape of this file. A file with a greater number is refused.
-pub(super) const SCHEMA_VERSION: u64 = 1;
+/// The shape of this file. A file with a greater number is refused. 1 had no answers, and no
+/// edits and deletions of messages in its log; it is taken for 2 as it is.
+pub(super) const SCHEMA_VERSION: u64 = 2;
 
 type Bytes = &'static [u8];
 
-/// `schema_version` → big-endian u64, for every release to read; `next_session` and `settled` → the
+/// `schema_version` → big-endian u64, for every release to read; `next_session`, `settled` and `log_id` → the
 /// same, sealed.
 pub(super) const META: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("meta");
 
@@ -51,8 +52,19 @@ pub(super) const SESSION_AND_MESSAGE_ID_TO_PLACE: TableDefinition<'_, Bytes, Byt
 pub(super) const DELETED_SESSIONS: TableDefinition<'_, u64, Bytes> =
     TableDefinition::new("deleted_sessions");
 
+/// (user, idempotency key) → how the request was answered.
+pub(super) const USER_AND_KEY_TO_ANSWER: TableDefinition<'_, Bytes, Bytes> =
+    TableDefinition::new("user_and_key_to_answer");
+
+/// (time of an answer, user, idempotency key) → nothing, sealed: what to forget first.
+pub(super) const ANSWERED_AND_USER_AND_KEY: TableDefinition<'_, Bytes, Bytes> =
+    TableDefinition::new("answered_and_user_and_key");
+
 /// Key in [`META`] of the number of the last step up to which the tables show everything.
 pub(super) const SETTLED: &[u8] = b"settled";
+/// Key in [`META`] of a random number that tells this log from others: a cursor of another file,
+/// or of one that was restored from a backup since, means nothing here.
+pub(super) const LOG_ID: &[u8] = b"log_id";
 /// Key in [`META`] of the number that the next session gets.
 pub(super) const NEXT_SESSION: &[u8] = b"next_session";
 /// Key in [`META`] of the file's [`SCHEMA_VERSION`].
@@ -104,6 +116,16 @@ pub(super) fn place_in(key: &[u8]) -> Option<Place> {
 /// The key of a message that is found by `id`.
 pub(super) fn message_id_key(session: u64, id: &MessageId) -> Vec<u8> {
     [&session.to_be_bytes(), id.as_str().as_bytes()].concat()
+}
+
+/// The key of the answer that `user` got under `key`.
+pub(super) fn answer_key(user: &UserId, key: &IdempotencyKey) -> Vec<u8> {
+    [&user_prefix(user), key.as_str().as_bytes()].concat()
+}
+
+/// The key under which it is noted that what stands under `answer_key` was answered at `at`.
+pub(super) fn answered_key(at: Timestamp, answer_key: &[u8]) -> Vec<u8> {
+    [&at.as_micros().to_be_bytes(), answer_key].concat()
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadableTableMetadata as _, TableDefinition};
 
-use super::fresh::{Cause, FreshSession, Owner};
+use super::fresh::Owner;
+use super::step::{Cause, FreshSession};
 use super::*;
 use crate::model::{Change, ChangeKind, MessageId, SessionId, Timestamp, UserId};
 
@@ -26,16 +27,14 @@ fn clock() -> Clock {
     Clock::new(move || Timestamp::from_micros(micros.fetch_add(1, Ordering::Relaxed)))
 }
 
-fn row(id: &SessionId) -> Vec<u8> {
-    format!(r#"{{"sessionId":"{id}"}}"#).into_bytes()
+fn row(id: &SessionId, at: Timestamp) -> Row {
+    let json = format!(r#"{{"sessionId":"{id}"}}"#).into_bytes();
+    Row { facts: Facts::created(at), updated_at: at, json }
 }
 
 async fn create(store: &Store, id: &str, owner: &str) -> SessionRef {
     let (id, owner) = (session_id(id), user(owner));
-    let work = move |tx: &mut WriteTx<'_>| {
-        let at = tx.now();
-        tx.create_session(&id, &owner, at, row(&id))
-    };
+    let work = move |tx: &mut WriteTx<'_>| tx.create_session(&id, &owner, row(&id, tx.now()));
     store.write("create", work).await.unwrap()
 }
 
@@ -47,7 +46,7 @@ async fn save(store: &Store, session: &SessionRef, id: &str) -> Result<(), Store
         let at = stored.updated_at.next();
         let json = format!(r#"{{"id":"{id}","sessionId":"{}"}}"#, session.id).into_bytes();
         let message = NewMessage { id: id.clone(), id_is_chosen: true, at, json };
-        tx.save_message(&session, message, stored.created_at, stored.json);
+        tx.save_message(&session, message, Row { updated_at: at, ..stored });
         Ok(())
     };
     store.write("save_message", work).await
@@ -127,22 +126,26 @@ async fn changes_are_told_in_the_order_in_which_they_were_made() {
     save(&store, &session, "m").await.unwrap();
     delete(&store, &session).await;
 
-    let told = |store: &Store, after| -> Vec<(u64, Change)> {
-        store.read(|tx| tx.changes(&user("ann"), after, 10)).unwrap()
+    let told = |store: &Store, after| -> Vec<Change> {
+        store.read(|tx| tx.changes(&user("ann"), after)).unwrap().unwrap().changes
     };
     let all = told(&store, 0);
-    let kinds: Vec<_> = all.iter().map(|(_, change)| change.kind.clone()).collect();
-    let saved = ChangeKind::MessageSaved(MessageId::parse("m").unwrap());
+    let kinds: Vec<_> = all.iter().map(|change| change.kind.clone()).collect();
+    let saved = br#"{"id":"m","sessionId":"s"}"#.as_slice().into();
+    let saved = ChangeKind::MessageCreated(saved);
     assert_eq!(kinds, [ChangeKind::SessionCreated, saved, ChangeKind::SessionDeleted]);
-    assert!(all.iter().all(|(_, change)| change.session_id == session_id("s")));
-    assert_eq!(told(&store, all[0].0), all[1..], "after the first");
-    assert!(told(&store, all[2].0).is_empty(), "after the last");
+    assert!(all.iter().all(|change| change.session_id == session_id("s")));
+    assert!(all[1].session.is_some(), "the row that the message changed comes with it");
+    assert_eq!(told(&store, all[0].seq), all[1..], "after the first");
+    assert!(told(&store, all[2].seq).is_empty(), "after the last");
+    let ahead = store.read(|tx| tx.changes(&user("ann"), tx.newest() + 1)).unwrap();
+    assert_eq!(ahead, None, "after one that is yet to come");
 
     store.close().unwrap();
     let store = Store::open(&config(&folder, 1 << 20), clock()).unwrap();
     assert_eq!(told(&store, 0), all, "after a restart");
-    let (next, again) = (create(&store, "s", "ann").await, told(&store, all[2].0));
-    assert!(again[0].0 > all[2].0, "numbers go on");
+    let (next, again) = (create(&store, "s", "ann").await, told(&store, all[2].seq));
+    assert!(again[0].seq > all[2].seq, "numbers go on");
     assert_ne!(next.number, session.number);
 }
 
@@ -227,8 +230,9 @@ fn deleted(user_id: &UserId, id: &SessionId, number: u64) -> Step {
 
 fn created(user_id: &UserId, id: &SessionId, number: u64) -> Step {
     let at = Timestamp::from_micros(number);
-    let (id, user_id, json) = (id.clone(), user_id.clone(), row(id).into());
-    let session = FreshSession { id, user_id, number, created_at: at, updated_at: at, json };
+    let (id, user_id, json) = (id.clone(), user_id.clone(), row(id, at).json.into());
+    let facts = Facts::created(at);
+    let session = FreshSession { id, user_id, number, facts, updated_at: at, json };
     Step::PutSession { cause: Cause::Created, session: Arc::new(session) }
 }
 

@@ -4,20 +4,25 @@
 //! operations of its batch have done so far. It changes no table: it notes [`Step`]s, which the
 //! writer puts on disk.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
-use crate::model::{Change, ChangeKind, MessageId, SessionId, Timestamp, UserId};
+use crate::model::{IdempotencyKey, MessageId, SessionId, Timestamp, UserId};
 
 use super::StoreError;
-use super::fresh::{Cause, Fate, Fresh, FreshSession, Owner, Step};
+use super::changes::{self, Changes};
+use super::facts::Facts;
+use super::fresh::{Fate, Fresh, Owner};
 use super::record::{self, Head, damaged};
-use super::rows;
 use super::run::{self, PackedRow, Span};
+use super::step::{Answer, FreshSession};
 use super::tables::{
     self, Place, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
-    SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID, USER_AND_UPDATED_TO_SESSIONS,
+    SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID, USER_AND_KEY_TO_ANSWER,
+    USER_AND_UPDATED_TO_SESSIONS,
 };
 
 mod write;
@@ -43,8 +48,8 @@ pub struct SessionRef {
 /// A session's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// When the session was created.
-    pub created_at: Timestamp,
+    /// When the session was created, and its marks.
+    pub facts: Facts,
     /// When it last changed.
     pub updated_at: Timestamp,
     /// The session as clients read it.
@@ -56,10 +61,21 @@ pub struct Row {
 pub struct ListedRow<'a> {
     /// Where it stands in the order that was asked for.
     pub place: Place,
-    /// When the session was created.
-    pub created_at: Timestamp,
+    /// When the session was created, and its marks.
+    pub facts: Facts,
     /// The session as clients read it.
     pub json: &'a [u8],
+}
+
+/// A message that was found by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Where it stands in its session: the time when it was saved.
+    pub place: Timestamp,
+    /// Whether the caller chose its id.
+    pub id_is_chosen: bool,
+    /// The message as clients read it.
+    pub json: Vec<u8>,
 }
 
 /// Which of a user's sessions to read: those between two places of one order.
@@ -81,6 +97,7 @@ pub(super) struct Tables {
     by_created: ReadOnlyTable<ByteKey, ByteKey>,
     messages: ReadOnlyTable<ByteKey, ByteKey>,
     message_ids: ReadOnlyTable<ByteKey, ByteKey>,
+    answers: ReadOnlyTable<ByteKey, ByteKey>,
     log: ReadOnlyTable<u64, ByteKey>,
 }
 
@@ -89,6 +106,8 @@ pub(super) struct Tables {
 pub(super) struct View {
     pub(super) fresh: Fresh,
     pub(super) tables: Tables,
+    /// The number of the last step.
+    pub(super) newest: u64,
 }
 
 /// Everything that was committed before a read began.
@@ -103,6 +122,7 @@ impl Tables {
             by_created: tx.open_table(USER_AND_CREATED_TO_SESSION_ID)?,
             messages: tx.open_table(SESSION_AND_PLACE_TO_MESSAGES)?,
             message_ids: tx.open_table(SESSION_AND_MESSAGE_ID_TO_PLACE)?,
+            answers: tx.open_table(USER_AND_KEY_TO_ANSWER)?,
             log: tx.open_table(SEQ_TO_STEPS)?,
         })
     }
@@ -183,6 +203,19 @@ impl ReadTx<'_> {
         row(&[&self.0.fresh], &self.0.tables, session)
     }
 
+    /// The message of `session` that has this id; or one that stands where the id says, and has
+    /// another.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or is damaged there.
+    pub fn message(
+        self,
+        session: &SessionRef,
+        id: &MessageId,
+    ) -> Result<Option<StoredMessage>, StoreError> {
+        message(&[&self.0.fresh], &self.0.tables, session, id)
+    }
+
     /// Shows `each` the rows of `user`'s sessions in `range`, until it breaks off.
     ///
     /// # Errors
@@ -206,7 +239,7 @@ impl ReadTx<'_> {
         let show = |each: &mut dyn FnMut(ListedRow<'_>) -> ControlFlow<()>,
                     place,
                     session: &FreshSession| {
-            each(ListedRow { place, created_at: session.created_at, json: &session.json })
+            each(ListedRow { place, facts: session.facts, json: &session.json })
         };
         let scanned = self.listed_in_tables(user, range, |row| {
             let is_next = |place: Place| comes_before(place, row.place, range.newest_first);
@@ -235,8 +268,8 @@ impl ReadTx<'_> {
         if !range.by_created {
             let span = Span { bounds: range.bounds, newest_first: range.newest_first };
             return run::scan(&tables.sessions, &prefix, span, |row| {
-                let PackedRow { place, created_at, json } = row;
-                each(ListedRow { place, created_at, json })
+                let PackedRow { place, facts, json } = row;
+                each(ListedRow { place, facts, json })
             });
         }
         let key = |bound: Bound<Place>| bound.map(|place| tables::place_key(&prefix, place));
@@ -255,7 +288,7 @@ impl ReadTx<'_> {
             let id = std::str::from_utf8(id).ok().and_then(|id| SessionId::parse(id).ok());
             let session = tables.find(&id.ok_or_else(bad)?)?.ok_or_else(bad)?;
             let next = tables.with_row(&session, |row| {
-                each(ListedRow { place, created_at: row.created_at, json: row.json })
+                each(ListedRow { place, facts: row.facts, json: row.json })
             })?;
             if next.is_break() {
                 return Ok(next);
@@ -276,82 +309,22 @@ impl ReadTx<'_> {
         newest_first: bool,
         mut each: impl FnMut(Timestamp, &[u8]) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
-        if is_empty(bounds) {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let number = session.number;
-        let fresh = self.0.fresh.user(&session.user_id);
-        let rows = fresh.into_iter().flat_map(|fresh| fresh.messages(number, bounds));
-        let mut rows = directed(rows, newest_first).peekable();
-        let places = (bounds.0.map(Place::of_message), bounds.1.map(Place::of_message));
-        let span = Span { bounds: places, newest_first };
-        let (table, prefix) = (&self.0.tables.messages, number.to_be_bytes());
-        let scanned = run::scan(table, &prefix, span, |row| {
-            let at = row.place.at;
-            while let Some((at, json)) =
-                rows.next_if(|(next, _)| comes_before(*next, at, newest_first))
-            {
-                each(at, json)?;
-            }
-            // What is fresh takes the place of what is not.
-            let is_hidden = rows.peek().is_some_and(|(next, _)| *next == at);
-            if is_hidden { ControlFlow::Continue(()) } else { each(at, row.json) }
-        })?;
-        if scanned.is_break() {
-            return Ok(scanned);
-        }
-        Ok(rows.try_for_each(|(at, json)| each(at, json)))
+        messages(&[&self.0.fresh], &self.0.tables, session, (bounds, newest_first), &mut each)
     }
 
-    /// The changes to `user`'s data after sequence number `after`, in order, at most `limit`.
+    /// The changes to `user`'s data after number `after`: a piece of them, in order. `None` if
+    /// some of them are not kept any more, or the number is none that was given yet.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read or is damaged there.
-    pub fn changes(
-        self,
-        user: &UserId,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, Change)>, StoreError> {
-        let log = &self.0.tables.log;
-        let first = log.range(..=after)?.next_back().transpose()?.map_or(0, |(seq, _)| seq.value());
-        let mut found = Vec::new();
-        for entry in log.range(first..)? {
-            let (seq, steps) = entry?;
-            let steps = record::decode_steps(seq.value(), steps.value())?;
-            let numbered = (seq.value()..).zip(&steps);
-            let wanted = |seq: u64, step: &Step| seq > after && step.user_id() == user;
-            for (seq, step) in numbered.filter(|(seq, step)| wanted(*seq, step)) {
-                found.extend(change(step)?.map(|change| (seq, change)));
-            }
-            if found.len() >= limit {
-                found.truncate(limit);
-                break;
-            }
-        }
-        Ok(found)
+    pub fn changes(self, user: &UserId, after: u64) -> Result<Option<Changes>, StoreError> {
+        changes::read(&self.0.tables.log, user, after, self.0.newest)
     }
-}
 
-/// What a step of the log means to those who follow the changes; nothing, if the next tells it.
-fn change(step: &Step) -> Result<Option<Change>, StoreError> {
-    let (session_id, kind) = match step {
-        Step::PutSession { cause: Cause::MessageSaved, .. } => return Ok(None),
-        Step::PutSession { cause: Cause::Created, session } => {
-            (session.id.clone(), ChangeKind::SessionCreated)
-        }
-        Step::PutSession { cause: Cause::Updated, session } => {
-            (session.id.clone(), ChangeKind::SessionUpdated)
-        }
-        Step::DeleteSession { id, .. } => (id.clone(), ChangeKind::SessionDeleted),
-        Step::PutMessage { number, json, .. } => {
-            let (session_id, id) = rows::message_ids(json)
-                .ok_or_else(|| damaged("logged message", &number.to_be_bytes()))?;
-            (session_id, ChangeKind::MessageSaved(id))
-        }
-    };
-    let (user_id, at) = (step.user_id().clone(), step.at());
-    Ok(Some(Change { user_id, at, session_id, kind }))
+    /// The number of the newest change.
+    pub fn newest(self) -> u64 {
+        self.0.newest
+    }
 }
 
 /// A sealed number of the meta table.
@@ -382,14 +355,90 @@ fn row(layers: &[&Fresh], tables: &Tables, session: &SessionRef) -> Result<Row, 
     let mut users = layers.iter().filter_map(|fresh| fresh.user(&session.user_id));
     match users.find_map(|user| user.session(session.number)) {
         Some(Fate::Row(fresh)) => {
-            let (created_at, updated_at) = (fresh.created_at, fresh.updated_at);
-            Ok(Row { created_at, updated_at, json: fresh.json.to_vec() })
+            let (facts, updated_at) = (fresh.facts, fresh.updated_at);
+            Ok(Row { facts, updated_at, json: fresh.json.to_vec() })
         }
         _ => tables.with_row(session, |row| {
-            let (created_at, updated_at) = (row.created_at, row.place.at);
-            Row { created_at, updated_at, json: row.json.to_vec() }
+            let (facts, updated_at) = (row.facts, row.place.at);
+            Row { facts, updated_at, json: row.json.to_vec() }
         }),
     }
+}
+
+fn message(
+    layers: &[&Fresh],
+    tables: &Tables,
+    session: &SessionRef,
+    id: &MessageId,
+) -> Result<Option<StoredMessage>, StoreError> {
+    let users = || layers.iter().filter_map(|fresh| fresh.user(&session.user_id));
+    let number = session.number;
+    let chosen = match users().find_map(|user| user.chosen(number, id)) {
+        Some(chosen) => *chosen,
+        None => tables.chosen(number, id)?,
+    };
+    let Some(place) = chosen.or_else(|| id.place()) else {
+        return Ok(None);
+    };
+    let json = match users().find_map(|user| user.message(number, place)) {
+        Some(json) => json.as_ref().map(|json| json.to_vec()),
+        None => tables.message(number, place)?,
+    };
+    Ok(json.map(|json| StoredMessage { place, id_is_chosen: chosen.is_some(), json }))
+}
+
+/// Shows `each` the messages of a session, those of earlier layers in the place of those of later
+/// ones and of the tables; tells whether it broke off.
+fn messages(
+    layers: &[&Fresh],
+    tables: &Tables,
+    session: &SessionRef,
+    (bounds, newest_first): ((Bound<Timestamp>, Bound<Timestamp>), bool),
+    each: &mut dyn FnMut(Timestamp, &[u8]) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, StoreError> {
+    if is_empty(bounds) {
+        return Ok(ControlFlow::Continue(()));
+    }
+    let number = session.number;
+    let users = layers.iter().rev().filter_map(|fresh| fresh.user(&session.user_id));
+    let fresh: BTreeMap<_, _> = users.flat_map(|user| user.messages(number, bounds)).collect();
+    let mut rows = directed(fresh.into_iter(), newest_first).peekable();
+    let mut show = |at, json: Option<&[u8]>| match json {
+        Some(json) => each(at, json),
+        None => ControlFlow::Continue(()),
+    };
+    let places = (bounds.0.map(Place::of_message), bounds.1.map(Place::of_message));
+    let span = Span { bounds: places, newest_first };
+    let scanned = run::scan(&tables.messages, &number.to_be_bytes(), span, |row| {
+        let at = row.place.at;
+        while let Some((at, json)) = rows.next_if(|(next, _)| comes_before(*next, at, newest_first))
+        {
+            show(at, json)?;
+        }
+        // What is fresh takes the place of what is not.
+        let is_hidden = rows.peek().is_some_and(|(next, _)| *next == at);
+        if is_hidden { ControlFlow::Continue(()) } else { show(at, Some(row.json)) }
+    })?;
+    if scanned.is_break() {
+        return Ok(scanned);
+    }
+    Ok(rows.try_for_each(|(at, json)| show(at, json)))
+}
+
+/// How `user`'s request under `key` was answered.
+fn answer(
+    layers: &[&Fresh],
+    tables: &Tables,
+    user: &UserId,
+    key: &IdempotencyKey,
+) -> Result<Option<Arc<Answer>>, StoreError> {
+    let mut users = layers.iter().filter_map(|fresh| fresh.user(user));
+    if let Some(answer) = users.find_map(|user| user.answer(key)) {
+        return Ok(Some(Arc::clone(answer)));
+    }
+    let key = tables::answer_key(user, key);
+    let stored = tables.answers.get(key.as_slice())?;
+    stored.map(|stored| record::decode_answer(&key, stored.value()).map(Arc::new)).transpose()
 }
 
 fn directed<'a, T>(

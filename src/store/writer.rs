@@ -21,13 +21,15 @@ use std::time::Duration;
 use redb::{Database, ReadableDatabase, WriteTransaction};
 use tracing::{debug, error};
 
+use crate::events::Events;
 use crate::model::{Clock, Timestamp, UserId};
 
 use super::StoreError;
-use super::fresh::{Fresh, Step};
+use super::changes;
 use super::housekeeping;
 use super::record;
 use super::settle::Settle;
+use super::step::Step;
 use super::tables::{META, NEXT_SESSION, SEQ_TO_STEPS, SETTLED};
 use super::tx::{Done, Tables, View, WriteTx, read_number};
 
@@ -55,7 +57,12 @@ const BATCHES_PER_CHORE: u32 = 64;
 /// The log keeps this many steps that are settled, some 100 MB of them...
 const KEEP_STEPS: u64 = 100_000;
 /// ...and none that is older than this.
-const KEEP_AGE_SECS: u64 = 7 * 24 * 60 * 60;
+const KEEP_AGE_SECS: u64 = 7 * DAY_SECS;
+
+/// How long answers are kept for those who repeat their requests.
+const KEEP_ANSWERS_SECS: u64 = DAY_SECS;
+
+const DAY_SECS: u64 = 24 * 60 * 60;
 
 /// An operation that waits for the writer.
 pub(super) trait Operation: Send {
@@ -81,6 +88,7 @@ pub(super) struct Seat {
     pub(super) clock: Clock,
     pub(super) jobs: Receiver<Job>,
     pub(super) view: Arc<RwLock<View>>,
+    pub(super) events: Events,
     /// How much may be fresh before batches settle some of it on their way.
     pub(super) fresh_bytes: usize,
 }
@@ -264,8 +272,13 @@ impl Writer {
             }
         }
         commit(transaction)?;
-        (self.next, self.dirty, self.chores) = (next, true, true);
-        self.show(|fresh| done.steps.into_iter().for_each(|step| fresh.apply(step)))
+        let first = std::mem::replace(&mut self.next, next).seq;
+        (self.dirty, self.chores) = (true, true);
+        self.show(|view| {
+            view.newest = next.seq - 1;
+            changes::tell(&self.seat.events, first, &done.steps);
+            done.steps.into_iter().for_each(|step| view.fresh.apply(step));
+        })
     }
 
     /// Settles some users, and tells whether there was anything to settle.
@@ -293,7 +306,7 @@ impl Writer {
         commit(transaction)?;
         (self.dirty, self.chores) = (true, true);
         self.cycle.users.drain(..settled.len());
-        self.show(|fresh| settled.iter().for_each(|user| fresh.forget(user)))?;
+        self.show(|view| settled.iter().for_each(|user| view.fresh.forget(user)))?;
         Ok(true)
     }
 
@@ -339,14 +352,16 @@ impl Writer {
     /// Does one chore: sweeps deleted sessions' messages, else forgets old changes.
     fn do_chore(&mut self) -> Result<(), StoreError> {
         self.batches = 0;
-        let week_ago = self.seat.clock.now().as_secs().saturating_sub(KEEP_AGE_SECS);
-        let before = Timestamp::from_micros(week_ago * 1_000_000);
+        let now = self.seat.clock.now().as_secs();
+        let ago = |secs| Timestamp::from_micros(now.saturating_sub(secs) * 1_000_000);
+        let (before, answered_before) = (ago(KEEP_AGE_SECS), ago(KEEP_ANSWERS_SECS));
         let transaction = self.begin()?;
         let worked = catch_unwind(AssertUnwindSafe(|| {
             let meta = transaction.open_table(META)?;
             let settled = read_number(&meta, SETTLED)?.unwrap_or(0);
             Ok::<_, StoreError>(
                 housekeeping::sweep(&transaction, CHORE)?
+                    || housekeeping::forget_answers(&transaction, answered_before, CHORE)?
                     || housekeeping::prune(&transaction, settled, before, KEEP_STEPS, CHORE)?,
             )
         }));
@@ -381,12 +396,12 @@ impl Writer {
         self.show(|_| ())
     }
 
-    /// Lets readers see the tables as they are committed, and what is fresh after `change`.
-    fn show(&self, change: impl FnOnce(&mut Fresh)) -> Result<(), StoreError> {
+    /// Lets readers see the tables as they are committed, and the rest after `change`.
+    fn show(&self, change: impl FnOnce(&mut View)) -> Result<(), StoreError> {
         let tables = Tables::open(&self.seat.db.begin_read()?)?;
         let mut view = self.seat.view.write().unwrap_or_else(PoisonError::into_inner);
         view.tables = tables;
-        change(&mut view.fresh);
+        change(&mut view);
         Ok(())
     }
 

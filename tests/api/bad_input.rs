@@ -132,7 +132,6 @@ async fn a_path_that_does_not_exist_is_not_found() {
     let (server, before) = server_with_a_session().await;
     let paths = [
         "/api",
-        "/api/sessions",
         "/api/sessions/",
         "/api/sessions/s/",
         "/api/sessions/s/x",
@@ -172,7 +171,10 @@ async fn a_method_that_a_path_does_not_know_is_refused_with_those_that_it_knows(
         ("/api/sessions/list", "GET,HEAD"),
         ("/api/sessions/messages", "GET,HEAD"),
         ("/api/sessions/get", "GET,HEAD"),
-        ("/api/sessions/s", "GET,HEAD"),
+        ("/api/sessions", "POST,GET,HEAD"),
+        ("/api/sessions/s", "GET,HEAD,PATCH,DELETE"),
+        ("/api/sessions/s/messages", "GET,HEAD,POST"),
+        ("/api/sessions/s/messages/m", "GET,HEAD,PATCH,DELETE"),
         (CREATE, "POST"),
         (SAVE, "POST"),
         (UPDATE, "POST"),

@@ -37,6 +37,9 @@ async fn a_session_that_was_told_nothing_is_empty() {
         "createdAt": "2026-11-23T05:32:17.622Z",
         "updatedAt": "2026-11-23T05:32:17.622Z",
         "metadata": {},
+        "archived": false,
+        "pinned": false,
+        "tags": [],
     });
     assert_eq!(created, shown);
     assert_counted(&server.user("ann"), id, 0).await;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use orion_chat::model::{Clock, MessageId, Role, Timestamp};
+use orion_chat::model::{Clock, MessageId, MetadataUpdate, Role, Timestamp};
 use orion_chat::sessions::{
     self, Draft, NewSession, SessionError, SessionUpdate, SortBy, SortOrder, Written,
 };
@@ -169,9 +169,9 @@ impl World {
             id: id.map(|id| session_id(SESSIONS[id])),
             title: given.map(title),
             first_message: first.map(content),
-            metadata: None,
+            ..NewSession::default()
         };
-        let done = outcome(wait(sessions::create(&self.store, user(caller), new)));
+        let done = outcome(wait(sessions::create(&self.store, user(caller), new, None)));
 
         let id = match (id, &done) {
             (Some(id), _) => SESSIONS[id].to_owned(),
@@ -187,13 +187,11 @@ impl World {
 
     fn save(&mut self, caller: &'static str, session: &str, id: Option<&str>, message: &Text) {
         let draft = Draft {
-            session_id: session_id(session),
             id: id.map(|id| MessageId::parse(id).unwrap()),
-            role: message.role,
-            content: content(&message.said),
             metadata: message.metadata.map(|n| metadata(METADATA[n])),
+            ..support::draft(session, message.role, &message.said)
         };
-        let done = outcome(wait(sessions::save_message(&self.store, user(caller), draft)));
+        let done = outcome(wait(sessions::save_message(&self.store, user(caller), draft, None)));
 
         let minted = done.as_ref().ok().map(|(_, json)| text_of(json, "id"));
         let id = id.map(str::to_owned);
@@ -220,20 +218,22 @@ impl World {
     ) {
         let update = SessionUpdate {
             title: new.map(title),
-            metadata: with.map(|with| metadata(METADATA[with])),
+            metadata: with.map(|with| MetadataUpdate::Replace(metadata(METADATA[with]))),
+            ..SessionUpdate::default()
         };
         let id = session_id(session);
-        let done = wait(sessions::update(&self.store, user(caller), id, update));
+        let done = wait(sessions::update(&self.store, user(caller), id, update, None));
 
         let expected = self.model.update(caller, session, new, with);
-        assert_eq!(done.map(string).map_err(refusal), expected);
+        assert_eq!(done.map(support::json).map_err(refusal), expected);
     }
 
     fn delete(&mut self, caller: &'static str, session: &str) {
-        let done = wait(sessions::delete(&self.store, user(caller), session_id(session)));
+        let done =
+            wait(sessions::delete(&self.store, user(caller), session_id(session), None, None));
 
         let owned = self.model.find(caller, session).map(|_| ());
-        assert_eq!(done.map_err(refusal), owned);
+        assert_eq!(done.map(|_| ()).map_err(refusal), owned);
         if owned.is_ok() {
             self.model.sessions.retain(|other| other.id != session);
         }
@@ -307,8 +307,7 @@ fn clock(micros: &Arc<AtomicU64>) -> Clock {
 /// Whether it was done now, and the JSON.
 fn outcome(done: Result<Written, SessionError>) -> Result<(bool, String), Refusal> {
     match done {
-        Ok(Written::New(json)) => Ok((true, string(json))),
-        Ok(Written::Already(json)) => Ok((false, string(json))),
+        Ok(written) => Ok((written.created, support::json(written))),
         Err(error) => Err(refusal(error)),
     }
 }
@@ -318,10 +317,6 @@ fn refusal(error: SessionError) -> Refusal {
         SessionError::NotFound(_) => Refusal::NotFound,
         SessionError::IdTaken(_) => Refusal::IdTaken,
         SessionError::MessageIdTaken(_) => Refusal::MessageIdTaken,
-        SessionError::Cursor(_) | SessionError::Store(_) => panic!("{error}"),
+        other => panic!("{other}"),
     }
-}
-
-fn string(json: Vec<u8>) -> String {
-    String::from_utf8(json).unwrap()
 }

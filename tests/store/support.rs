@@ -56,9 +56,7 @@ pub(crate) fn metadata(json: &str) -> Metadata {
 
 /// The JSON that a write gave, done now or before.
 pub(crate) fn json(written: Written) -> String {
-    match written {
-        Written::New(json) | Written::Already(json) => String::from_utf8(json).unwrap(),
-    }
+    String::from_utf8(written.json).unwrap()
 }
 
 pub(crate) fn create(store: &Store, caller: &str, id: &str, first: &str) -> String {
@@ -67,7 +65,7 @@ pub(crate) fn create(store: &Store, caller: &str, id: &str, first: &str) -> Stri
         first_message: Some(content(first)),
         ..NewSession::default()
     };
-    json(wait(sessions::create(store, user(caller), new)).unwrap())
+    json(wait(sessions::create(store, user(caller), new, None)).unwrap())
 }
 
 pub(crate) fn save(
@@ -76,14 +74,23 @@ pub(crate) fn save(
     session: &str,
     text: &str,
 ) -> Result<String, SessionError> {
-    let draft = Draft {
+    let draft = draft(session, Role::Assistant, text);
+    wait(sessions::save_message(store, user(caller), draft, None)).map(json)
+}
+
+/// A message that is text and nothing more.
+pub(crate) fn draft(session: &str, role: Role, text: &str) -> Draft {
+    Draft {
         session_id: session_id(session),
         id: None,
-        role: Role::Assistant,
+        role,
         content: content(text),
+        parts: None,
+        parent_id: None,
         metadata: None,
-    };
-    wait(sessions::save_message(store, user(caller), draft)).map(json)
+        seen: None,
+        seen_count: None,
+    }
 }
 
 /// One page of rows, each as its bytes.
@@ -139,6 +146,10 @@ pub(crate) fn list_page(
         sort_order: listing.order,
         created_from: listing.from,
         created_to: listing.to,
+        archived: None,
+        pinned: None,
+        tag: None,
+        pinned_first: false,
         limit: page_size(limit),
         cursor,
     };
@@ -193,7 +204,7 @@ fn history_json(
 ) -> Result<Vec<u8>, SessionError> {
     match sessions::history(store, &user(caller), query)? {
         History::Whole(json) => Ok(json),
-        History::Pieces(mut json, mut rest) => {
+        History::Pieces { first: mut json, mut rest, .. } => {
             while let Some(piece) = rest.next_piece()? {
                 json.extend(piece);
             }

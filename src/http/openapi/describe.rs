@@ -5,10 +5,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::link::Link;
 
 use crate::http::health::{Health, Index, Ready};
-use crate::http::sessions::{
-    CreateBody, DeleteBody, GetParams, HistoryParams, ListParams, SaveMessageBody, UpdateBody,
-};
-use crate::model::{Message, Session, SessionId};
+use crate::http::messages::{EditMessageBody, HistoryParams, SaveMessageBody};
+use crate::http::sessions::{CreateBody, DeleteBody, GetParams, ListParams, UpdateBody};
+use crate::model::{Message, MessageId, Session, SessionId};
 
 use super::Doc;
 
@@ -45,6 +44,11 @@ pub(in crate::http) fn create() -> Doc {
         .gives::<Session<'_>>(201, "the new session", &of_session())
         .gives::<Session<'_>>(200, "the caller's session of that id, as it is", &of_session())
         .refuses(&[409])
+        .once()
+}
+
+pub(in crate::http) fn create_session() -> Doc {
+    create().named("createSessionByPath")
 }
 
 /// Sessions, and where the next page begins.
@@ -64,6 +68,11 @@ pub(in crate::http) fn list() -> Doc {
     Doc::new("listSessions", SESSIONS, "The caller's sessions, page by page")
         .params::<ListParams>()
         .gives::<SessionPage>(200, "a page", &[])
+        .unchanged()
+}
+
+pub(in crate::http) fn list_sessions() -> Doc {
+    list().named("listSessionsByPath")
 }
 
 /// Messages, and where the next page begins.
@@ -84,6 +93,11 @@ pub(in crate::http) fn history() -> Doc {
         .params::<HistoryParams>()
         .gives::<MessagePage>(200, "a page, or all", &[])
         .refuses(&[404])
+        .unchanged()
+}
+
+pub(in crate::http) fn history_by_path() -> Doc {
+    history().named("listMessagesByPath").in_path::<SessionId>("sessionId", "tides")
 }
 
 pub(in crate::http) fn save_message() -> Doc {
@@ -95,6 +109,36 @@ pub(in crate::http) fn save_message() -> Doc {
         .gives::<Message<'_>>(201, "the new message", &[])
         .gives::<Message<'_>>(200, "the stored message of that id, which is the same", &[])
         .refuses(&[404, 409])
+        .matching()
+        .once()
+}
+
+pub(in crate::http) fn save_message_by_path() -> Doc {
+    save_message().named("saveMessageByPath").in_path::<SessionId>("sessionId", "tides")
+}
+
+pub(in crate::http) fn get_message() -> Doc {
+    of_message("getMessage", "A message").gives::<Message<'_>>(200, "the message", &[]).unchanged()
+}
+
+pub(in crate::http) fn edit_message() -> Doc {
+    of_message("editMessage", "Edits a message, which stays where it stands")
+        .patch::<EditMessageBody>(json!({ "userId": "ann", "content": "How high are they?" }))
+        .gives::<Message<'_>>(200, "the message as it is now", &[])
+        .matching()
+}
+
+pub(in crate::http) fn delete_message() -> Doc {
+    of_message("deleteMessage", "Deletes a message")
+        .gives::<Deleted>(200, "it is gone", &[])
+        .matching()
+}
+
+fn of_message(id: &str, summary: &str) -> Doc {
+    Doc::new(id, SESSIONS, summary)
+        .path::<SessionId>("sessionId", "tides")
+        .path::<MessageId>("messageId", "m1")
+        .refuses(&[404])
 }
 
 /// What a deletion answers.
@@ -110,13 +154,34 @@ pub(in crate::http) fn delete() -> Doc {
         .body::<DeleteBody>(json!({ "userId": "ann", "sessionId": "tides" }))
         .gives::<Deleted>(200, "it is gone", &[])
         .refuses(&[404])
+        .matching()
+        .once()
+}
+
+pub(in crate::http) fn delete_by_path() -> Doc {
+    Doc::new("deleteSessionByPath", SESSIONS, "Deletes a session and its messages")
+        .path::<SessionId>("sessionId", "tides")
+        .gives::<Deleted>(200, "it is gone", &[])
+        .refuses(&[404])
+        .matching()
 }
 
 pub(in crate::http) fn update() -> Doc {
-    Doc::new("updateSession", SESSIONS, "Changes a session's title or metadata")
+    Doc::new("updateSession", SESSIONS, "Changes what is a session's own")
         .body::<UpdateBody>(json!({ "userId": "ann", "sessionId": "tides", "title": "Tides" }))
         .gives::<Session<'_>>(200, "the session as it is now", &[])
         .refuses(&[404])
+        .matching()
+        .once()
+}
+
+pub(in crate::http) fn update_by_path() -> Doc {
+    Doc::new("updateSessionByPath", SESSIONS, "Changes what is a session's own")
+        .path::<SessionId>("sessionId", "tides")
+        .patch::<UpdateBody>(json!({ "userId": "ann", "title": "Tides" }))
+        .gives::<Session<'_>>(200, "the session as it is now", &[])
+        .refuses(&[404])
+        .matching()
 }
 
 pub(in crate::http) fn get() -> Doc {
@@ -124,6 +189,7 @@ pub(in crate::http) fn get() -> Doc {
         .params::<GetParams>()
         .gives::<Session<'_>>(200, "the session", &[])
         .refuses(&[404])
+        .unchanged()
 }
 
 pub(in crate::http) fn get_by_path() -> Doc {
@@ -131,6 +197,7 @@ pub(in crate::http) fn get_by_path() -> Doc {
         .path::<SessionId>("sessionId", "tides")
         .gives::<Session<'_>>(200, "the session", &[])
         .refuses(&[404])
+        .unchanged()
 }
 
 /// What can be done with the session that was answered.

@@ -26,8 +26,17 @@ pub(super) const BEARER: &str = "bearer";
 /// One operation of the document, and the schemas that it names.
 pub(in crate::http) struct Doc {
     operation: OperationBuilder,
+    body: Option<DocBody>,
     refusals: BTreeSet<u16>,
     schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+/// The body that an operation takes.
+struct DocBody {
+    name: String,
+    schema: RefOr<Schema>,
+    example: Value,
+    types: &'static [&'static str],
 }
 
 impl Doc {
@@ -46,7 +55,7 @@ impl Doc {
             OperationBuilder::new().operation_id(Some(id)).tag(tag).summary(Some(summary));
         // What the layers around every handler may answer.
         let refusals = BTreeSet::from([413, 431, 500, 503]);
-        Self { operation, refusals, schemas: Vec::new() }.names::<ErrorBody<'_>>()
+        Self { operation, body: None, refusals, schemas: Vec::new() }.names::<ErrorBody<'_>>()
     }
 
     /// What it does, where the summary does not say it all.
@@ -77,15 +86,81 @@ impl Doc {
     }
 
     /// It takes a `T` as its body, of which `example` is one.
-    pub(super) fn body<T: ToSchema>(mut self, example: Value) -> Self {
-        let schema = Ref::from_schema_name(T::name());
-        let content = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
-        let body = RequestBodyBuilder::new()
-            .content("application/json", content)
-            .required(Some(Required::True))
+    pub(super) fn body<T: ToSchema>(self, example: Value) -> Self {
+        self.takes::<T>(example, &["application/json"])
+    }
+
+    /// It takes a `T` as what to change, of which `example` is one.
+    pub(super) fn patch<T: ToSchema>(self, example: Value) -> Self {
+        let types = &["application/json", "application/merge-patch+json"];
+        self.takes::<T>(example, types).without("sessionId")
+    }
+
+    fn takes<T: ToSchema>(mut self, example: Value, types: &'static [&'static str]) -> Self {
+        let name = T::name().into_owned();
+        self.body = Some(DocBody { name, schema: T::schema(), example, types });
+        T::schemas(&mut self.schemas);
+        self.refuses(&[408, 415])
+    }
+
+    /// It goes by another name.
+    pub(super) fn named(mut self, id: &str) -> Self {
+        self.operation = self.operation.operation_id(Some(id));
+        self
+    }
+
+    /// What is `name` among its parameters or in its body is a part of its path, and a `T`.
+    pub(super) fn in_path<T: ToSchema>(mut self, name: &str, example: &str) -> Self {
+        let mut operation = self.operation.build();
+        if let Some(parameters) = &mut operation.parameters {
+            parameters.retain(
+                |parameter| !matches!(parameter, RefOr::T(parameter) if parameter.name == name),
+            );
+        }
+        self.operation = operation.into();
+        self.without(name).path::<T>(name, example)
+    }
+
+    /// Its body has no member `name`.
+    fn without(mut self, name: &str) -> Self {
+        if let Some(body) = &mut self.body
+            && let RefOr::T(Schema::Object(object)) = &mut body.schema
+            && object.properties.remove(name).is_some()
+        {
+            object.required.retain(|required| required != name);
+            if let Value::Object(example) = &mut body.example {
+                example.remove(name);
+            }
+            body.name.push_str("InPath");
+        }
+        self
+    }
+
+    /// It is done only to what the caller has seen, if the caller says what that is.
+    pub(super) fn matching(self) -> Self {
+        let about = "the ETag of what the caller has seen: if it has changed, nothing is done";
+        self.header("If-Match", about).refuses(&[412])
+    }
+
+    /// It is done once, however often it is sent.
+    pub(super) fn once(self) -> Self {
+        let about = "names this request for 24 hours: who sends it again gets the first answer";
+        self.header("Idempotency-Key", about).refuses(&[422])
+    }
+
+    fn header(mut self, name: &str, about: &str) -> Self {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(255));
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header)
+            .description(Some(about))
+            .schema(Some(text.pattern(Some("^[!-~]+$")).build()))
             .build();
-        self.operation = self.operation.request_body(Some(body));
-        self.names::<T>().refuses(&[408, 415])
+        self.operation = self.operation.parameter(parameter);
+        self
     }
 
     /// It answers `status` with a `T`, from which `links` lead on.
@@ -107,15 +182,9 @@ impl Doc {
 
     /// It answers 304 to a caller who has what it would give.
     pub(super) fn unchanged(mut self) -> Self {
-        let text = ObjectBuilder::new().schema_type(Type::String).build();
-        let parameter = ParameterBuilder::new()
-            .name("If-None-Match")
-            .parameter_in(ParameterIn::Header)
-            .description(Some("the ETag of what the caller has"))
-            .schema(Some(text))
-            .build();
+        self = self.header("If-None-Match", "the ETag of what the caller has");
         let response = answer("the caller has it already");
-        self.operation = self.operation.parameter(parameter).response("304", response);
+        self.operation = self.operation.response("304", response);
         self
     }
 
@@ -133,12 +202,22 @@ impl Doc {
 
     /// The operation, and the schemas that it names.
     pub(super) fn finish(self) -> (Operation, Vec<(String, RefOr<Schema>)>) {
-        let mut operation = self.operation;
+        let (mut operation, mut schemas) = (self.operation, self.schemas);
+        if let Some(DocBody { name, schema, example, types }) = self.body {
+            let mut body = RequestBodyBuilder::new().required(Some(Required::True));
+            for content_type in types {
+                let schema = Ref::from_schema_name(&name);
+                let content = ContentBuilder::new().schema(Some(schema));
+                body = body.content(*content_type, content.example(Some(example.clone())).build());
+            }
+            operation = operation.request_body(Some(body.build()));
+            schemas.push((name, schema));
+        }
         for status in self.refusals {
             let response = Ref::from_response_name(refusal::name(status));
             operation = operation.response(status.to_string(), response);
         }
-        (operation.build(), self.schemas)
+        (operation.build(), schemas)
     }
 }
 

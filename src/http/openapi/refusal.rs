@@ -19,7 +19,7 @@ enum Codes {
 
 use Codes::{Known, Like};
 
-const REFUSALS: [(u16, Codes, &str); 11] = [
+const REFUSALS: [(u16, Codes, &str); 13] = [
     (400, Like("^(missing|invalid)_[a-z_]+$"), "a value is missing or breaks a rule"),
     (401, Known(&["missing_token", "invalid_token"]), "no token, or not a good one"),
     (
@@ -27,11 +27,17 @@ const REFUSALS: [(u16, Codes, &str); 11] = [
         Known(&["user_mismatch", "user_not_allowed", "local_only", "origin_not_allowed"]),
         "the caller may not do this",
     ),
-    (404, Known(&["session_not_found"]), "does not exist, was deleted, or is not the caller's"),
+    (
+        404,
+        Known(&["session_not_found", "message_not_found"]),
+        "does not exist, was deleted, or is not the caller's",
+    ),
     (408, Known(&["request_timeout"]), "the body took too long to arrive"),
     (409, Known(&["session_id_taken", "message_id_taken"]), "the id is taken"),
+    (412, Known(&["stale"]), "it has changed since the caller read it; current is what it is now"),
     (413, Known(&["body_too_large"]), "the body is larger than 1 MiB"),
     (415, Known(&["unsupported_media_type"]), "the body is not declared as JSON"),
+    (422, Known(&["idempotency_key_reused"]), "the key was used for another request"),
     (431, Known(&["head_too_large"]), "request line and headers are larger than 32 KiB"),
     (500, Known(&["internal"]), "a fault of the server, whose log has more by the request id"),
     (503, Known(&["busy", "stopping", "storage_failed", "timeout"]), "try again later"),

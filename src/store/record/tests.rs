@@ -1,9 +1,14 @@
 //! The bytes of every released version, for ever: an old file must open. A new version adds its
 //! own below; what stands here is never changed.
 
+use std::sync::Arc;
+
 use wincode::SchemaWrite;
 
 use super::*;
+use crate::model::{IdempotencyKey, MessageId, SessionId};
+use crate::store::facts::Facts;
+use crate::store::step::{Answer, Cause, FreshSession, Step};
 
 fn at(micros: u64) -> Timestamp {
     Timestamp::from_micros(micros)
@@ -22,7 +27,7 @@ fn steps() -> Vec<Step> {
             id: id.clone(),
             user_id: user_id.clone(),
             number: 1,
-            created_at: at(5),
+            facts: Facts::created(at(5)),
             updated_at,
             json: b"{}".as_slice().into(),
         })
@@ -37,7 +42,7 @@ fn steps() -> Vec<Step> {
     vec![
         Step::PutSession { cause: Cause::Created, session: session(at(5)) },
         Step::PutSession { cause: Cause::Updated, session: session(at(6)) },
-        Step::PutSession { cause: Cause::MessageSaved, session: session(at(70_000)) },
+        Step::PutSession { cause: Cause::Message, session: session(at(70_000)) },
         message(None),
         message(Some(MessageId::parse("m1").unwrap())),
         Step::DeleteSession {
@@ -46,6 +51,39 @@ fn steps() -> Vec<Step> {
             number: 1,
             created_at: at(5),
             at: at(80_000),
+        },
+    ]
+}
+
+fn answer() -> Answer {
+    let json = b"{}".as_slice().into();
+    Answer { fingerprint: [7; 16], at: at(90_000), created: true, json }
+}
+
+/// What came with schema version 2.
+fn later_steps() -> Vec<Step> {
+    let user_id = UserId::parse("ann").unwrap();
+    vec![
+        Step::EditMessage {
+            user_id: user_id.clone(),
+            number: 1,
+            place: at(70_000),
+            at: at(75_000),
+            json: b"{}".as_slice().into(),
+        },
+        Step::DeleteMessage {
+            user_id: user_id.clone(),
+            session_id: SessionId::parse("s1").unwrap(),
+            number: 1,
+            place: at(70_000),
+            at: at(80_000),
+            id: MessageId::parse("m1").unwrap(),
+            is_chosen: true,
+        },
+        Step::PutAnswer {
+            user_id,
+            key: IdempotencyKey::parse("k1").unwrap(),
+            answer: Arc::new(answer()),
         },
     ]
 }
@@ -66,6 +104,11 @@ const STEPS_V1: &str = concat!(
     "6e6e0273310105fc70110100027b7d0203616e6e01fc7011010000025b5d0203616e6e01fc701101",
     "0001026d31025b5d0103616e6e0273310105fc80380100",
 );
+const LATER_STEPS_V1: &str = concat!(
+    "01955d92e8030303616e6e01fc70110100fcf8240100027b7d0403616e6e02733101fc70110100fc",
+    "80380100026d31010503616e6e026b3107070707070707070707070707070707fc905f010001027b7d",
+);
+const ANSWER_V1: &str = "01932adba007070707070707070707070707070707fc905f010001027b7d";
 const SEALED_V1: &str = "01a0cfd42a7331";
 
 #[test]
@@ -73,6 +116,8 @@ fn version_1_is_written_as_it_was_released() {
     assert_eq!(hex(&head().encode(b"s1").unwrap()), HEAD_V1);
     assert_eq!(hex(&encode_run(b"key", true, b"index", b"{}").unwrap()), RUN_V1);
     assert_eq!(hex(&encode_steps(1, &steps()).unwrap()), STEPS_V1);
+    assert_eq!(hex(&encode_steps(1, &later_steps()).unwrap()), LATER_STEPS_V1);
+    assert_eq!(hex(&encode_answer(b"key", &answer()).unwrap()), ANSWER_V1);
     assert_eq!(hex(&seal(b"key", b"s1")), SEALED_V1);
 }
 
@@ -81,7 +126,11 @@ fn what_is_written_is_read_again() {
     assert_eq!(Head::decode(b"s1", &head().encode(b"s1").unwrap()).unwrap(), head());
     let run = encode_run(b"key", true, b"index", b"{}").unwrap();
     assert_eq!(decode_run(b"key", &run).unwrap(), (true, b"index".as_slice(), b"{}".as_slice()));
-    assert_eq!(decode_steps(1, &encode_steps(1, &steps()).unwrap()).unwrap(), steps());
+    for steps in [steps(), later_steps()] {
+        assert_eq!(decode_steps(1, &encode_steps(1, &steps).unwrap()).unwrap(), steps);
+    }
+    let answered = encode_answer(b"key", &answer()).unwrap();
+    assert_eq!(decode_answer(b"key", &answered).unwrap(), answer());
     assert_eq!(unseal("id", b"key", &seal(b"key", b"s1")).unwrap(), b"s1");
 }
 

@@ -1,11 +1,12 @@
 //! Changing runs: what goes and what comes, with each run rewritten once.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use redb::{ReadableTable as _, Table};
 
-use crate::model::Timestamp;
 use crate::store::StoreError;
+use crate::store::facts::Facts;
 use crate::store::record;
 use crate::store::tables::{Place, place_in, place_key};
 
@@ -16,8 +17,8 @@ type ByteKey = &'static [u8];
 /// A row that is to go into a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct NewRow {
-    pub(in crate::store) created_at: Timestamp,
-    pub(in crate::store) json: Box<[u8]>,
+    pub(in crate::store) facts: Facts,
+    pub(in crate::store) json: Arc<[u8]>,
 }
 
 /// Changes to the rows under one prefix, done with as few rewritten runs as possible.
@@ -28,14 +29,15 @@ pub(in crate::store) struct Rewrite<'p> {
     size: usize,
     /// By the place under which a run is kept: which of its rows go, by number.
     removed: BTreeMap<Place, HashSet<u64>>,
-    added: BTreeMap<Place, NewRow>,
+    /// What stands at a place from now on, if anything.
+    put: BTreeMap<Place, Option<NewRow>>,
 }
 
 /// One run's share of a [`Rewrite`].
 #[derive(Debug, Default)]
 struct Share {
     removed: HashSet<u64>,
-    added: BTreeMap<Place, NewRow>,
+    put: BTreeMap<Place, Option<NewRow>>,
 }
 
 /// Is told of each row of a rewritten run: in which run it was, unless it is new, and in which it
@@ -45,7 +47,7 @@ type Placed<'a> = dyn FnMut(PackedRow<'_>, Option<Place>, Place) -> Result<(), S
 impl<'p> Rewrite<'p> {
     /// Changes nothing yet.
     pub(in crate::store) fn new(prefix: &'p [u8], size: usize) -> Self {
-        Self { prefix, size, removed: BTreeMap::new(), added: BTreeMap::new() }
+        Self { prefix, size, removed: BTreeMap::new(), put: BTreeMap::new() }
     }
 
     /// Takes the row with this `number` out of the run that is kept under `run`.
@@ -55,7 +57,12 @@ impl<'p> Rewrite<'p> {
 
     /// Puts a row at `place`, in the place of one that is there.
     pub(in crate::store) fn add(&mut self, place: Place, row: NewRow) {
-        self.added.insert(place, row);
+        self.put.insert(place, Some(row));
+    }
+
+    /// Leaves nothing at `place`, whichever run it is in.
+    pub(in crate::store) fn clear(&mut self, place: Place) {
+        self.put.insert(place, None);
     }
 
     /// Does it.
@@ -68,14 +75,14 @@ impl<'p> Rewrite<'p> {
         let mut shares: BTreeMap<Place, Share> =
             removed.map(|(run, removed)| (run, Share { removed, ..Share::default() })).collect();
         let mut last = None;
-        for (place, row) in std::mem::take(&mut self.added) {
+        for (place, row) in std::mem::take(&mut self.put) {
             // Ascending, so that most rows go where the one before went, without a search.
             let run = match last {
                 Some(run) if place <= run => run,
                 _ => self.run_for(table, place)?,
             };
             last = Some(run);
-            shares.entry(run).or_default().added.insert(place, row);
+            shares.entry(run).or_default().put.insert(place, row);
         }
         shares.into_iter().try_for_each(|(run, share)| self.rewrite(table, run, &share, placed))
     }
@@ -104,14 +111,15 @@ impl<'p> Rewrite<'p> {
             None => self.is_empty(table)?,
         };
         let kept = old.into_iter().flat_map(Run::rows).filter(|row| {
-            !share.removed.contains(&row.place.number) && !share.added.contains_key(&row.place)
+            !share.removed.contains(&row.place.number) && !share.put.contains_key(&row.place)
         });
         let mut rows: Vec<(PackedRow<'_>, Option<Place>)> =
             kept.map(|row| (row, Some(run))).collect();
-        rows.extend(share.added.iter().map(|(place, row)| {
-            let (place, created_at, json) = (*place, row.created_at, &*row.json);
-            (PackedRow { place, created_at, json }, None)
-        }));
+        let added = share.put.iter().filter_map(|(place, row)| Some((*place, row.as_ref()?)));
+        rows.extend(
+            added
+                .map(|(place, row)| (PackedRow { place, facts: row.facts, json: &row.json }, None)),
+        );
         rows.sort_by_key(|(row, _)| row.place);
         if rows.is_empty() {
             table.remove(key.as_slice())?;
@@ -164,7 +172,7 @@ impl Packed {
         self.json.extend_from_slice(row.json);
         self.index.extend_from_slice(&row.place.at.as_micros().to_le_bytes());
         self.index.extend_from_slice(&row.place.number.to_le_bytes());
-        self.index.extend_from_slice(&row.created_at.as_micros().to_le_bytes());
+        self.index.extend_from_slice(&row.facts.to_bits().to_le_bytes());
         // A run is cut long before its text has 4 GiB.
         let end = u32::try_from(self.json.len()).unwrap_or(u32::MAX);
         self.index.extend_from_slice(&end.to_le_bytes());

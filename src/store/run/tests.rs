@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 
 use super::*;
+use crate::model::Marks;
 use crate::store::tables::place_in;
 
 const RUNS: TableDefinition<'_, ByteKey, ByteKey> = TableDefinition::new("runs");
@@ -51,9 +54,11 @@ impl Model {
             }
             if let Some(at) = to {
                 let json = format!("row {number} at {at}").repeat([1, 3][usize::from(at % 3 == 0)]);
-                let json: Box<[u8]> = json.into_bytes().into();
+                let json: Arc<[u8]> = json.into_bytes().into();
+                let marks = Marks { pinned: at % 2 == 0, ..Marks::default() };
+                let facts = Facts { created_at: Timestamp::MAX, marks };
                 self.rows.insert(place(*at, *number), json.to_vec());
-                rewrite.add(place(*at, *number), NewRow { created_at: Timestamp::MAX, json });
+                rewrite.add(place(*at, *number), NewRow { facts, json });
             }
         }
         let placed = &mut self.places;

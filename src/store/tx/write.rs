@@ -1,13 +1,15 @@
 //! What an operation can change. It changes no table: it notes [`Step`]s, which the writer puts on
 //! disk.
 
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use crate::model::{MessageId, SessionId, Timestamp, UserId};
+use crate::model::{IdempotencyKey, MessageId, SessionId, Timestamp, UserId};
 use crate::store::StoreError;
-use crate::store::fresh::{Cause, Fresh, FreshSession, Owner, Step};
+use crate::store::fresh::{Fresh, Owner};
+use crate::store::step::{Answer, Cause, FreshSession, Step};
 
-use super::{ReadTx, Row, SessionRef, View, find, row};
+use super::{ReadTx, Row, SessionRef, StoredMessage, View, answer, find, message, messages, row};
 
 /// One operation's view of the batch that it is part of: what was committed, and what the
 /// operations before it did.
@@ -72,8 +74,8 @@ impl<'a> WriteTx<'a> {
         row(&self.layers(), &self.view.tables, session)
     }
 
-    /// The message of `session` that has this id, as clients read it; or one that stands where
-    /// the id says, and has another.
+    /// The message of `session` that has this id; or one that stands where the id says, and has
+    /// another.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read or is damaged there.
@@ -81,21 +83,35 @@ impl<'a> WriteTx<'a> {
         &self,
         session: &SessionRef,
         id: &MessageId,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let layers = self.layers();
-        let users = || layers.iter().filter_map(|fresh| fresh.user(&session.user_id));
-        let number = session.number;
-        let mut at = users().find_map(|user| user.chosen(number, id));
-        if at.is_none() {
-            at = self.view.tables.chosen(number, id)?.or_else(|| id.place());
-        }
-        let Some(at) = at else {
-            return Ok(None);
-        };
-        match users().find_map(|user| user.message(number, at)) {
-            Some(json) => Ok(Some(json.to_vec())),
-            None => self.view.tables.message(number, at),
-        }
+    ) -> Result<Option<StoredMessage>, StoreError> {
+        message(&self.layers(), &self.view.tables, session, id)
+    }
+
+    /// Shows `each` the messages of `session`, as [`ReadTx::messages`] does.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or is damaged there.
+    pub fn messages(
+        &self,
+        session: &SessionRef,
+        bounds: (Bound<Timestamp>, Bound<Timestamp>),
+        newest_first: bool,
+        mut each: impl FnMut(Timestamp, &[u8]) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        let tables = &self.view.tables;
+        messages(&self.layers(), tables, session, (bounds, newest_first), &mut each)
+    }
+
+    /// How `user`'s request under `key` was answered, however long ago.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or is damaged there.
+    pub fn answer(
+        &self,
+        user: &UserId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Arc<Answer>>, StoreError> {
+        answer(&self.layers(), &self.view.tables, user, key)
     }
 
     /// Begins a session, whose id nobody has.
@@ -106,8 +122,7 @@ impl<'a> WriteTx<'a> {
         &mut self,
         id: &SessionId,
         user_id: &UserId,
-        at: Timestamp,
-        json: Vec<u8>,
+        row: Row,
     ) -> Result<SessionRef, StoreError> {
         let owner = self.layers().iter().find_map(|fresh| fresh.owner(id)).cloned();
         if let Some(Owner::Gone(other)) =
@@ -119,31 +134,67 @@ impl<'a> WriteTx<'a> {
         self.done.next_session += 1;
         let (id, user_id) = (id.clone(), user_id.clone());
         let session = SessionRef { id, user_id, number, run: None };
-        self.put_row(Cause::Created, &session, (at, at), json);
+        self.put_row(Cause::Created, &session, row);
         Ok(session)
     }
 
-    /// Replaces the row of `session`, which changed at `at`.
-    pub fn update_session(
-        &mut self,
-        session: &SessionRef,
-        at: Timestamp,
-        created_at: Timestamp,
-        json: Vec<u8>,
-    ) {
-        self.put_row(Cause::Updated, session, (created_at, at), json);
+    /// Replaces the row of `session`, of which something of its own changed.
+    pub fn update_session(&mut self, session: &SessionRef, row: Row) {
+        self.put_row(Cause::Updated, session, row);
     }
 
     /// Saves a message, and the row of its session that follows from it.
-    pub fn save_message(
+    pub fn save_message(&mut self, session: &SessionRef, message: NewMessage, row: Row) {
+        self.put_row(Cause::Message, session, row);
+        self.put_message(session, message);
+    }
+
+    /// Changes the message that stands at `place` to `json`, and the row of its session, whose
+    /// time of change is the message's.
+    pub fn edit_message(
         &mut self,
         session: &SessionRef,
-        message: NewMessage,
-        created_at: Timestamp,
-        session_json: Vec<u8>,
+        place: Timestamp,
+        json: Vec<u8>,
+        row: Row,
     ) {
-        self.put_row(Cause::MessageSaved, session, (created_at, message.at), session_json);
-        self.put_message(session, message);
+        let at = row.updated_at;
+        self.put_row(Cause::Message, session, row);
+        self.step(Step::EditMessage {
+            user_id: session.user_id.clone(),
+            number: session.number,
+            place,
+            at,
+            json: json.into(),
+        });
+    }
+
+    /// Deletes `message`, which has this id, and changes the row of its session, whose time of
+    /// change is that of the deletion.
+    pub fn delete_message(
+        &mut self,
+        session: &SessionRef,
+        id: &MessageId,
+        message: &StoredMessage,
+        row: Row,
+    ) {
+        let at = row.updated_at;
+        self.put_row(Cause::Message, session, row);
+        self.step(Step::DeleteMessage {
+            user_id: session.user_id.clone(),
+            session_id: session.id.clone(),
+            number: session.number,
+            place: message.place,
+            at,
+            id: id.clone(),
+            is_chosen: message.id_is_chosen,
+        });
+    }
+
+    /// Keeps how `user`'s request under `key` is answered.
+    pub fn put_answer(&mut self, user: &UserId, key: &IdempotencyKey, answer: Answer) {
+        let (user_id, key, answer) = (user.clone(), key.clone(), Arc::new(answer));
+        self.step(Step::PutAnswer { user_id, key, answer });
     }
 
     /// Saves the first message of a session whose row has it already.
@@ -164,7 +215,7 @@ impl<'a> WriteTx<'a> {
             user_id: session.user_id.clone(),
             id: session.id.clone(),
             number: session.number,
-            created_at: row.created_at,
+            created_at: row.facts.created_at,
             at,
         });
     }
@@ -173,18 +224,13 @@ impl<'a> WriteTx<'a> {
         [&self.staged, &self.view.fresh]
     }
 
-    fn put_row(
-        &mut self,
-        cause: Cause,
-        session: &SessionRef,
-        (created_at, updated_at): (Timestamp, Timestamp),
-        json: Vec<u8>,
-    ) {
+    fn put_row(&mut self, cause: Cause, session: &SessionRef, row: Row) {
+        let Row { facts, updated_at, json } = row;
         let session = Arc::new(FreshSession {
             id: session.id.clone(),
             user_id: session.user_id.clone(),
             number: session.number,
-            created_at,
+            facts,
             updated_at,
             json: json.into(),
         });

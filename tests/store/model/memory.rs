@@ -191,7 +191,7 @@ impl Session {
             message.map_or("null".to_owned(), |message| quoted(&cut(&message.text, 2000)))
         };
         format!(
-            r#"{{"sessionId":{},"userId":{},"title":{},"firstMessage":{},"lastMessage":{},"messageCount":{},"createdAt":{},"updatedAt":{},"metadata":{}}}"#,
+            r#"{{"sessionId":{},"userId":{},"title":{},"firstMessage":{},"lastMessage":{},"messageCount":{},"createdAt":{},"updatedAt":{},"metadata":{},"archived":false,"pinned":false,"tags":[]}}"#,
             quoted(&self.id),
             quoted(self.owner),
             quoted(&self.title),

@@ -1,0 +1,133 @@
+//! Steps: what a commit did, complete enough to be done again.
+
+use std::sync::Arc;
+
+use crate::model::{IdempotencyKey, MessageId, SessionId, Timestamp, UserId};
+
+use super::facts::Facts;
+use super::tables::Place;
+
+/// One thing that a commit did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A session was created or changed: this is its row now.
+    PutSession { cause: Cause, session: Arc<FreshSession> },
+    /// A session was deleted at `at`.
+    DeleteSession {
+        user_id: UserId,
+        id: SessionId,
+        number: u64,
+        created_at: Timestamp,
+        at: Timestamp,
+    },
+    /// A message was saved.
+    PutMessage {
+        user_id: UserId,
+        number: u64,
+        at: Timestamp,
+        /// Its id, if the caller chose it.
+        chosen: Option<MessageId>,
+        json: Arc<[u8]>,
+    },
+    /// The message that stands at `place` was changed at `at`.
+    EditMessage { user_id: UserId, number: u64, place: Timestamp, at: Timestamp, json: Arc<[u8]> },
+    /// The message that stood at `place` was deleted at `at`.
+    DeleteMessage {
+        user_id: UserId,
+        session_id: SessionId,
+        number: u64,
+        place: Timestamp,
+        at: Timestamp,
+        id: MessageId,
+        /// Whether the caller chose the id.
+        is_chosen: bool,
+    },
+    /// A request that may be repeated was answered.
+    PutAnswer { user_id: UserId, key: IdempotencyKey, answer: Arc<Answer> },
+}
+
+/// Why a session's row was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It was created.
+    Created,
+    /// Something of its own changed, such as its title.
+    Updated,
+    /// The next step is about a message of it, which its preview, count and time follow.
+    Message,
+}
+
+/// A session's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FreshSession {
+    pub(super) id: SessionId,
+    pub(super) user_id: UserId,
+    pub(super) number: u64,
+    pub(super) facts: Facts,
+    pub(super) updated_at: Timestamp,
+    pub(super) json: Arc<[u8]>,
+}
+
+/// How a request was answered, kept for those who repeat it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Tells its request from others under the same key.
+    pub fingerprint: [u8; 16],
+    /// When it was answered.
+    pub at: Timestamp,
+    /// Whether it made something new.
+    pub created: bool,
+    /// What was answered.
+    pub json: Arc<[u8]>,
+}
+
+impl Step {
+    /// How long it is on disk, or a little less.
+    pub(super) fn bytes(&self) -> usize {
+        let text = |id: Option<&MessageId>| id.map_or(0, |id| id.as_str().len());
+        let rest = match self {
+            Self::PutSession { session, .. } => session.id.as_str().len() + session.json.len(),
+            Self::DeleteSession { id, .. } => id.as_str().len(),
+            Self::PutMessage { chosen, json, .. } => text(chosen.as_ref()) + json.len(),
+            Self::EditMessage { json, .. } => json.len(),
+            Self::DeleteMessage { session_id, id, .. } => {
+                session_id.as_str().len() + text(Some(id))
+            }
+            Self::PutAnswer { key, answer, .. } => key.as_str().len() + answer.json.len(),
+        };
+        self.user_id().as_str().len() + 30 + rest
+    }
+
+    /// When it was done.
+    pub(super) fn at(&self) -> Timestamp {
+        match self {
+            Self::PutSession { session, .. } => session.updated_at,
+            Self::DeleteSession { at, .. }
+            | Self::PutMessage { at, .. }
+            | Self::EditMessage { at, .. }
+            | Self::DeleteMessage { at, .. } => *at,
+            Self::PutAnswer { answer, .. } => answer.at,
+        }
+    }
+
+    pub(super) fn user_id(&self) -> &UserId {
+        match self {
+            Self::PutSession { session, .. } => &session.user_id,
+            Self::DeleteSession { user_id, .. }
+            | Self::PutMessage { user_id, .. }
+            | Self::EditMessage { user_id, .. }
+            | Self::DeleteMessage { user_id, .. }
+            | Self::PutAnswer { user_id, .. } => user_id,
+        }
+    }
+}
+
+impl FreshSession {
+    pub(super) fn place(&self) -> Place {
+        Place { at: self.updated_at, number: self.number }
+    }
+
+    pub(super) fn created_place(&self) -> Place {
+        Place { at: self.facts.created_at, number: self.number }
+    }
+}
