@@ -17,25 +17,26 @@ pub(super) struct Route {
     doc: Option<fn() -> Doc>,
 }
 
+/// A constructor for each method. They ask for a description, so that no route is without one
+/// by mistake.
+macro_rules! methods {
+    ($($name:ident $method:ident),+) => {
+        impl Route {
+            $(pub(super) fn $name<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
+            where
+                H: Handler<T, App>,
+                T: 'static,
+            {
+                let handler = on(MethodFilter::$method, handler);
+                Self { method: Method::$method, path, handler, doc: Some(doc) }
+            })+
+        }
+    };
+}
+
+methods!(get GET, post POST);
+
 impl Route {
-    pub(super) fn get<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        let handler = on(MethodFilter::GET, handler);
-        Self { method: Method::GET, path, handler, doc: Some(doc) }
-    }
-
-    pub(super) fn post<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        let handler = on(MethodFilter::POST, handler);
-        Self { method: Method::POST, path, handler, doc: Some(doc) }
-    }
-
     /// A file for browsers, which is no part of the API: neither the document nor the index has it.
     pub(super) fn file<H, T>(path: &'static str, handler: H) -> Self
     where
@@ -48,10 +49,6 @@ impl Route {
     /// What the document says of it; `None` for a file.
     pub(super) fn doc(&self) -> Option<Doc> {
         self.doc.map(|doc| doc())
-    }
-
-    pub(super) fn is_described(&self) -> bool {
-        self.doc.is_some()
     }
 
     /// `GET /health`
