@@ -128,7 +128,7 @@ const SESSION: &str = "/api/sessions/{sessionId}";
 const MESSAGES: &str = "/api/sessions/{sessionId}/messages";
 const MESSAGE: &str = "/api/sessions/{sessionId}/messages/{messageId}";
 
-/// Every route: the method and path, who answers, and what the `OpenAPI` document says of it.
+/// Every route: the method and path, who answers, and what the OpenAPI document says of it.
 fn routes() -> Vec<Route> {
     vec![
         Route::get("/", health::index, describe::index),

@@ -1,4 +1,4 @@
-//! `GET /docs`: the `OpenAPI` document for people, with all that its page needs on board.
+//! `GET /docs`: the OpenAPI document for people, with all that its page needs on board.
 //!
 //! The viewer is Swagger UI, as its npm package `swagger-ui-dist` has it; `docs/README.md` says
 //! which version, and how to take another.

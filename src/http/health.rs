@@ -65,7 +65,7 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn new(routes: &[Route]) -> Self {
-        let described = routes.iter().filter(|route| route.is_described());
+        let described = routes.iter().filter(|route| route.doc().is_some());
         Self { name: NAME, version: VERSION, routes: described.map(Route::name).collect() }
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn document(State(app): State<App>, known: Known) -> Response {
     app.openapi.reply(&known)
 }
 
-/// A bound of time, as `Timestamp::parse_start` and `parse_end` take it.
+/// A bound of time: a date-time of RFC 3339, or a date.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "is only described")]

@@ -1,4 +1,4 @@
-//! One line of the table of routes: from it come the router, the index and the `OpenAPI` document.
+//! One line of the table of routes: from it come the router, the index and the OpenAPI document.
 
 use axum::Router;
 use axum::handler::Handler;
@@ -17,64 +17,38 @@ pub(super) struct Route {
     doc: Option<fn() -> Doc>,
 }
 
+/// A constructor for each method. They ask for a description, so that no route is without one
+/// by mistake.
+macro_rules! methods {
+    ($($name:ident $method:ident),+) => {
+        impl Route {
+            $(pub(super) fn $name<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
+            where
+                H: Handler<T, App>,
+                T: 'static,
+            {
+                let handler = on(MethodFilter::$method, handler);
+                Self { method: Method::$method, path, handler, doc: Some(doc) }
+            })+
+        }
+    };
+}
+
+methods!(get GET, post POST, patch PATCH, delete DELETE);
+
 impl Route {
-    pub(super) fn get<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        Self::new(Method::GET, path, on(MethodFilter::GET, handler), Some(doc))
-    }
-
-    pub(super) fn post<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        Self::new(Method::POST, path, on(MethodFilter::POST, handler), Some(doc))
-    }
-
-    pub(super) fn patch<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        Self::new(Method::PATCH, path, on(MethodFilter::PATCH, handler), Some(doc))
-    }
-
-    pub(super) fn delete<H, T>(path: &'static str, handler: H, doc: fn() -> Doc) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        Self::new(Method::DELETE, path, on(MethodFilter::DELETE, handler), Some(doc))
-    }
-
     /// A file for browsers, which is no part of the API: neither the document nor the index has it.
     pub(super) fn file<H, T>(path: &'static str, handler: H) -> Self
     where
         H: Handler<T, App>,
         T: 'static,
     {
-        Self::new(Method::GET, path, on(MethodFilter::GET, handler), None)
-    }
-
-    fn new(
-        method: Method,
-        path: &'static str,
-        handler: MethodRouter<App>,
-        doc: Option<fn() -> Doc>,
-    ) -> Self {
-        Self { method, path, handler, doc }
+        Self { method: Method::GET, path, handler: on(MethodFilter::GET, handler), doc: None }
     }
 
     /// What the document says of it; `None` for a file.
     pub(super) fn doc(&self) -> Option<Doc> {
         self.doc.map(|doc| doc())
-    }
-
-    pub(super) fn is_described(&self) -> bool {
-        self.doc.is_some()
     }
 
     /// `GET /health`

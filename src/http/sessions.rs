@@ -82,7 +82,7 @@ enum Kind {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListParams {
-    /// Only sessions created then or later: a date-time of RFC 3339, or a date.
+    /// Only sessions created then or later.
     #[param(inline, value_type = Moment, required = false)]
     start_date: Option<String>,
     /// Only sessions created then or earlier.

@@ -14,6 +14,7 @@ use super::{Invalid, MessageId, Metadata, Parts, SessionId, Timestamp};
 /// Its strings stay JSON, so that a stored message is neither unescaped nor escaped on its way.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(description = "A message: one line of a conversation.")]
 pub struct Message<'a> {
     /// Unique within the session.
     #[serde(borrow)]
@@ -25,7 +26,7 @@ pub struct Message<'a> {
     pub session_id: Cow<'a, RawValue>,
     /// Who speaks.
     pub role: Role,
-    /// What is said: see [`Content`].
+    /// What is said.
     #[serde(borrow)]
     #[schema(value_type = Content)]
     pub content: Cow<'a, RawValue>,

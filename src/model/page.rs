@@ -9,7 +9,7 @@ use super::invalid::excerpt;
 
 /// How many rows a page holds at most: 1 to 1000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
-#[schema(value_type = u64, minimum = 1)]
+#[schema(value_type = usize, minimum = 1)]
 pub struct PageSize(usize);
 
 impl PageSize {

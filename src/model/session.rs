@@ -13,6 +13,7 @@ use super::{Content, Invalid, Metadata, SessionId, Tags, Timestamp, UserId};
 /// Its strings stay JSON, so that a stored session is neither unescaped nor escaped on its way.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(description = "A session: one conversation of one user.")]
 pub struct Session<'a> {
     /// Unique over all users.
     #[serde(borrow)]
@@ -22,17 +23,17 @@ pub struct Session<'a> {
     #[serde(borrow)]
     #[schema(value_type = UserId)]
     pub user_id: Cow<'a, RawValue>,
-    /// See [`Title`].
+    /// What it is called.
     #[serde(borrow)]
     #[schema(value_type = Title)]
     pub title: Cow<'a, RawValue>,
-    /// [`preview`] of the oldest message; `null` while there is none.
+    /// The oldest message, cut after 2,000 characters with `...`; `null` while there is none.
     #[serde(borrow)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, required = true)]
     pub first_message: Cow<'a, RawValue>,
-    /// [`preview`] of the newest message; `null` while there is none.
+    /// The newest message, cut in the same way; `null` while there is none.
     #[serde(borrow)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, required = true)]
     pub last_message: Cow<'a, RawValue>,
     /// How many messages are stored.
     pub message_count: u64,

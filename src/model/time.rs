@@ -18,6 +18,7 @@ use super::invalid::excerpt;
 /// millisecond may look the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, ToSchema)]
 #[schema(
+    description = "A point in time: RFC 3339 in UTC, with three decimals.",
     value_type = String,
     format = DateTime,
     pattern = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"

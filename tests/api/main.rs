@@ -6,6 +6,7 @@
 mod bad_bodies;
 mod bad_input;
 mod cors;
+mod docs;
 mod flow;
 mod framing;
 mod jwt;

@@ -69,6 +69,13 @@ fn every_answer_names_its_request() {
     }
 }
 
+#[test]
+fn its_texts_are_for_those_who_do_not_read_the_source() {
+    let document = document().to_string();
+
+    assert!(!document.contains("[`"), "a link of rustdoc");
+}
+
 fn operations(document: &Value) -> impl Iterator<Item = &Value> {
     let paths = document["paths"].as_object().unwrap().values();
     paths.flat_map(|operations| operations.as_object().unwrap().values())
