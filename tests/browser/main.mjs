@@ -39,7 +39,8 @@ function interrupted() {
 }
 
 function report(error, running) {
-  console.error(`FAILED: ${error.message.replace(/\s+/g, ' ')}`);
+  const [what] = error.message.split(/\n\s+at /); // where in the page is no news
+  console.error(`FAILED: ${what.replace(/\s+/g, ' ')}`);
   for (const line of running.flatMap((each) => each.lastWords?.() ?? [])) console.error(`  ${line}`);
 }
 
