@@ -16,5 +16,6 @@ installed=tests/browser/node_modules/.package-lock.json
 [[ $installed -nt tests/browser/package-lock.json ]] ||
   npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund || die "npm ci"
 
+export CHROMIUM=${CHROMIUM:-$(command -v chromium)}
 if [[ ! ${ORION_CHAT:-} ]]; then cargo build --locked; fi
 exec node tests/browser/main.mjs
