@@ -65,7 +65,7 @@ if [[ $quick ]]; then
   printf '\nnot checked: the API in a browser, and against its own description (--quick)\n'
 else
   step browser scripts/browser.sh
-  step 'made-up calls' scripts/fuzz-api.sh
+  step 'made-up calls' scripts/check-openapi.sh
 fi
 step dependencies cargo deny --locked check bans licenses sources
 if [[ $advisories ]]; then

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::link::Link;
+use utoipa::openapi::schema::Type;
 
 use crate::http::health::{Health, Index, Ready};
 use crate::http::messages::{EditMessageBody, HistoryParams, SaveMessageBody};
@@ -106,6 +107,7 @@ pub(in crate::http) fn save_message() -> Doc {
         .body::<SaveMessageBody>(json!({
             "userId": "ann", "sessionId": "tides", "role": "user", "content": "How high?"
         }))
+        .either([("content", Type::String), ("parts", Type::Array)])
         .gives::<Message<'_>>(201, "the new message", &[])
         .gives::<Message<'_>>(200, "the stored message of that id, which is the same", &[])
         .refuses(&[404, 409])
