@@ -17,6 +17,7 @@ mod messages;
 mod openapi;
 mod reply;
 mod route;
+mod search;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
+use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -60,6 +62,8 @@ pub struct Parts {
     started: Timestamp,
     limits: Limits,
     request_ids: RequestIds,
+    /// Who may search next.
+    searches: Semaphore,
     index: Index,
     openapi: Asset,
     docs: Docs,
@@ -117,6 +121,7 @@ impl App {
             started,
             limits,
             request_ids,
+            searches: Semaphore::new(1),
             index,
             openapi,
             docs,
@@ -152,6 +157,7 @@ fn routes() -> Vec<Route> {
         Route::get(MESSAGE, messages::get_message, describe::get_message),
         Route::patch(MESSAGE, messages::edit_message, describe::edit_message),
         Route::delete(MESSAGE, messages::delete_message, describe::delete_message),
+        Route::get("/api/search", search::search, describe::search),
         Route::file("/docs", docs::page),
         Route::file("/docs/init.js", docs::init),
         Route::file("/docs/swagger-ui-bundle.js", docs::viewer),

@@ -45,6 +45,13 @@ pub struct SessionRef {
     run: Option<Place>,
 }
 
+impl SessionRef {
+    /// The session that a list shows as `user_id`'s, with this `id` and number.
+    pub fn listed(id: SessionId, user_id: UserId, number: u64) -> Self {
+        Self { id, user_id, number, run: Some(Place::LAST) }
+    }
+}
+
 /// A session's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {

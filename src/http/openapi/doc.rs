@@ -219,11 +219,7 @@ impl Doc {
             }
             operation = operation.request_body(Some(body.build()));
             if !either.is_empty() {
-                let one = either.into_iter().fold(AnyOfBuilder::new(), |one, (member, kind)| {
-                    let there = ObjectBuilder::new().schema_type(kind);
-                    one.item(ObjectBuilder::new().property(member, there).required(member))
-                });
-                schema = AllOfBuilder::new().item(schema).item(one).into();
+                schema = AllOfBuilder::new().item(schema).item(one_of(either)).into();
             }
             schemas.push((name, schema));
         }
@@ -233,6 +229,14 @@ impl Doc {
         }
         (operation.build(), schemas)
     }
+}
+
+/// An object that has at least one of these members.
+fn one_of(members: Vec<(&str, Type)>) -> AnyOfBuilder {
+    members.into_iter().fold(AnyOfBuilder::new(), |one, (member, kind)| {
+        let there = ObjectBuilder::new().schema_type(kind);
+        one.item(ObjectBuilder::new().property(member, there).required(member))
+    })
 }
 
 fn any_text() -> ObjectBuilder {

@@ -1,0 +1,166 @@
+//! Folding: letters without case and accents.
+
+use unicode_normalization::char::decompose_compatible;
+
+/// Characters below this are folded by table: Latin, Greek, Cyrillic, Hebrew, Arabic.
+const TABLE_END: u32 = 0x700;
+const TABLE_BEGIN: u32 = 0x80;
+
+/// Looked at together for being ASCII, which most text is.
+const BLOCK: usize = 32;
+
+/// How each character is folded. Made anew for each search, in some ten microseconds.
+#[derive(Debug)]
+pub(super) struct Fold {
+    /// What the characters of the table become, one behind the other.
+    bytes: Vec<u8>,
+    /// Where in `bytes` each begins; and the last one's end.
+    starts: Vec<usize>,
+}
+
+impl Fold {
+    pub(super) fn new() -> Self {
+        let (mut bytes, mut starts) = (Vec::new(), vec![0]);
+        for code in TABLE_BEGIN..TABLE_END {
+            if let Some(c) = char::from_u32(code) {
+                fold(c, &mut bytes);
+            }
+            starts.push(bytes.len());
+        }
+        Self { bytes, starts }
+    }
+
+    /// Appends `text`, folded, to `out`.
+    pub(super) fn text(&self, text: &str, out: &mut Vec<u8>) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (ascii, behind) = rest.split_at(ascii_len(rest.as_bytes()));
+            out.extend(ascii.bytes().map(|byte| byte.to_ascii_lowercase()));
+            let end = behind.bytes().position(|byte| byte.is_ascii()).unwrap_or(behind.len());
+            let (others, behind) = behind.split_at(end);
+            others.chars().for_each(|c| self.char(c, out));
+            rest = behind;
+        }
+    }
+
+    /// Appends `c`, folded, to `out`: nothing, or one or more characters.
+    pub(super) fn char(&self, c: char, out: &mut Vec<u8>) {
+        let code = u32::from(c);
+        let at = code.checked_sub(TABLE_BEGIN).and_then(|at| usize::try_from(at).ok());
+        let range = at.and_then(|at| Some(*self.starts.get(at)?..*self.starts.get(at + 1)?));
+        match range.and_then(|range| self.bytes.get(range)) {
+            Some(folded) => out.extend_from_slice(folded),
+            None => fold(c, out),
+        }
+    }
+}
+
+/// How many bytes in front are ASCII.
+fn ascii_len(bytes: &[u8]) -> usize {
+    let blocks = bytes.chunks(BLOCK).take_while(|block| block.is_ascii());
+    let whole = (blocks.count() * BLOCK).min(bytes.len());
+    let rest = bytes.get(whole..).unwrap_or_default();
+    whole + rest.iter().position(|byte| !byte.is_ascii()).unwrap_or(rest.len())
+}
+
+fn fold(c: char, out: &mut Vec<u8>) {
+    if is_written_as_it_is(c) {
+        return push(c, out);
+    }
+    for c in c.to_lowercase() {
+        match c {
+            '\u{df}' => out.extend_from_slice(b"ss"),
+            '\u{e6}' => out.extend_from_slice(b"ae"),
+            '\u{153}' => out.extend_from_slice(b"oe"),
+            '\u{fe}' => out.extend_from_slice(b"th"),
+            '\u{f8}' => out.push(b'o'),
+            '\u{142}' => out.push(b'l'),
+            '\u{111}' | '\u{f0}' => out.push(b'd'),
+            '\u{131}' => out.push(b'i'),
+            // The end of a Greek word has a letter of its own.
+            '\u{3c2}' => push('\u{3c3}', out),
+            '\u{2018}' | '\u{2019}' => out.push(b'\''),
+            c => decompose_compatible(c, |part| push_part(c, part, out)),
+        }
+    }
+}
+
+/// Appends a part of what `whole` is made of.
+fn push_part(whole: char, part: char, out: &mut Vec<u8>) {
+    if is_ignored(part) {
+        return;
+    }
+    match part {
+        // In JSON these stand for something else, and what lies on disk is JSON.
+        '"' | '\\' => push(whole, out),
+        part => part.to_lowercase().for_each(|part| push(part, out)),
+    }
+}
+
+fn push(c: char, out: &mut Vec<u8>) {
+    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// Han, kana and Hangul have no case, and what their parts are is not an accent.
+fn is_written_as_it_is(c: char) -> bool {
+    matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7a3 | 0x2_0000..=0x3_ffff)
+}
+
+/// Accents and vowel points; and what has no width.
+pub(super) fn is_ignored(c: char) -> bool {
+    matches!(u32::from(c),
+        0x300..=0x36f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff | 0xfe20..=0xfe2f
+        | 0x591..=0x5bd | 0x5bf | 0x5c1..=0x5c2 | 0x5c4..=0x5c5 | 0x5c7
+        | 0x610..=0x61a | 0x640 | 0x64b..=0x65f | 0x670
+        | 0xad | 0x200b..=0x200d | 0x2060 | 0xfe00..=0xfe0f | 0xfeff)
+}
+
+/// Whether words of this script are written without spaces between them.
+pub(super) fn is_unspaced(c: char) -> bool {
+    matches!(u32::from(c),
+        0xe00..=0xeff | 0xf00..=0xfff | 0x1000..=0x109f | 0x1780..=0x17ff
+        | 0x2e80..=0x31ff | 0x3400..=0x9fff | 0xf900..=0xfaff | 0xff66..=0xff9f
+        | 0x2_0000..=0x3_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folded(text: &str) -> String {
+        let mut out = Vec::new();
+        Fold::new().text(text, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn case_and_accents_are_folded_in_every_script() {
+        for (text, expected) in [
+            ("Caf\u{e9} CAFE\u{301}", "cafe cafe"),
+            ("Stra\u{df}e \u{1e9e}", "strasse ss"),
+            ("\u{130}stanbul \u{131}", "istanbul i"),
+            ("\u{141}\u{f3}d\u{17a} \u{d8}re \u{c6}sir", "lodz ore aesir"),
+            (
+                "\u{39f}\u{3b4}\u{3cc}\u{3c2} \u{39f}\u{394}\u{39f}\u{3a3}",
+                "\u{3bf}\u{3b4}\u{3bf}\u{3c3} \u{3bf}\u{3b4}\u{3bf}\u{3c3}",
+            ),
+            ("\u{419}\u{41e}\u{414}", "\u{438}\u{43e}\u{434}"),
+            ("\u{5e9}\u{5b8}\u{5c1}\u{5dc}\u{5d5}\u{5b9}\u{5dd}", "\u{5e9}\u{5dc}\u{5d5}\u{5dd}"),
+            ("\u{645}\u{64e}\u{631}", "\u{645}\u{631}"),
+            ("\u{ff21}\u{ff42}\u{ff11}", "ab1"),
+            ("\u{304c} \u{6771}\u{4eac} \u{ac01}", "\u{304c} \u{6771}\u{4eac} \u{ac01}"),
+            ("co\u{ad}op it\u{2019}s", "coop it's"),
+            ("\u{ff02}\u{ff3c}", "\u{ff02}\u{ff3c}"),
+        ] {
+            assert_eq!(folded(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn long_text_is_folded_as_its_characters_are() {
+        let text = "A\u{c9}x".repeat(100) + &"Z".repeat(70) + "\u{6771}" + &"b".repeat(33);
+        let one_by_one: String = text.chars().map(|c| folded(&c.to_string())).collect();
+
+        assert_eq!(folded(&text), one_by_one);
+    }
+}
