@@ -12,55 +12,108 @@ const BLOCK: usize = 32;
 /// How each character is folded. Made anew for each search, in some ten microseconds.
 #[derive(Debug)]
 pub(super) struct Fold {
-    /// What the characters of the table become, one behind the other.
-    bytes: Vec<u8>,
-    /// Where in `bytes` each begins; and the last one's end.
-    starts: Vec<usize>,
+    /// What the characters of the table become.
+    table: Vec<Short>,
+}
+
+/// Up to three bytes; for more there is a longer way.
+#[derive(Debug, Clone, Copy)]
+enum Short {
+    Two([u8; 2]),
+    Other(u8, [u8; 3]),
+    Long,
+}
+
+impl Short {
+    fn new(bytes: &[u8]) -> Self {
+        let mut padded = [0; 3];
+        match (bytes, padded.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            ([a, b], ..) => Self::Two([*a, *b]),
+            (bytes, Some(room), Ok(len)) => {
+                room.copy_from_slice(bytes);
+                Self::Other(len, padded)
+            }
+            _ => Self::Long,
+        }
+    }
 }
 
 impl Fold {
     pub(super) fn new() -> Self {
-        let (mut bytes, mut starts) = (Vec::new(), vec![0]);
-        for code in TABLE_BEGIN..TABLE_END {
+        let folded = |code| {
+            let mut bytes = Vec::new();
             if let Some(c) = char::from_u32(code) {
                 fold(c, &mut bytes);
             }
-            starts.push(bytes.len());
-        }
-        Self { bytes, starts }
+            Short::new(&bytes)
+        };
+        Self { table: (TABLE_BEGIN..TABLE_END).map(folded).collect() }
     }
 
-    /// Appends `text`, folded, to `out`.
-    pub(super) fn text(&self, text: &str, out: &mut Vec<u8>) {
+    /// Appends `text`, folded, to `out`. It is UTF-8; what is not stays as it is.
+    pub(super) fn text(&self, text: &[u8], out: &mut Vec<u8>) {
+        out.reserve(text.len());
         let mut rest = text;
         while !rest.is_empty() {
-            let (ascii, behind) = rest.split_at(ascii_len(rest.as_bytes()));
-            out.extend(ascii.bytes().map(|byte| byte.to_ascii_lowercase()));
-            let end = behind.bytes().position(|byte| byte.is_ascii()).unwrap_or(behind.len());
-            let (others, behind) = behind.split_at(end);
-            others.chars().for_each(|c| self.char(c, out));
+            let blocks = rest.chunks(BLOCK).take_while(|block| block.is_ascii()).count();
+            let (ascii, behind) = rest.split_at((blocks * BLOCK).min(rest.len()));
+            out.extend(ascii.iter().map(u8::to_ascii_lowercase));
+            // The block that is not ASCII throughout, character by character.
             rest = behind;
+            while behind.len() - rest.len() < BLOCK && !rest.is_empty() {
+                rest = self.first(rest, out);
+            }
         }
     }
 
-    /// Appends `c`, folded, to `out`: nothing, or one or more characters.
-    pub(super) fn char(&self, c: char, out: &mut Vec<u8>) {
-        let code = u32::from(c);
-        let at = code.checked_sub(TABLE_BEGIN).and_then(|at| usize::try_from(at).ok());
-        let range = at.and_then(|at| Some(*self.starts.get(at)?..*self.starts.get(at + 1)?));
-        match range.and_then(|range| self.bytes.get(range)) {
-            Some(folded) => out.extend_from_slice(folded),
-            None => fold(c, out),
+    /// Appends the first character of `text`, folded, to `out`: as nothing, or as one or more.
+    /// Returns the rest of the text.
+    #[inline]
+    fn first<'t>(&self, text: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
+        match text {
+            [byte @ ..0x80, rest @ ..] => {
+                out.push(byte.to_ascii_lowercase());
+                rest
+            }
+            // U+4000 to U+9FFF: Han.
+            [lead @ 0xe4..=0xe9, second, third, rest @ ..] => {
+                out.extend_from_slice(&[*lead, *second, *third]);
+                rest
+            }
+            [lead @ 0xc2..0xe0, second, rest @ ..] => {
+                let code = u32::from(lead & 0x1f) << 6 | u32::from(second & 0x3f);
+                match char::from_u32(code) {
+                    Some(c) => self.char(c, out),
+                    None => out.extend_from_slice(&[*lead, *second]),
+                }
+                rest
+            }
+            _ => self.first_of_any(text, out),
         }
     }
-}
 
-/// How many bytes in front are ASCII.
-fn ascii_len(bytes: &[u8]) -> usize {
-    let blocks = bytes.chunks(BLOCK).take_while(|block| block.is_ascii());
-    let whole = (blocks.count() * BLOCK).min(bytes.len());
-    let rest = bytes.get(whole..).unwrap_or_default();
-    whole + rest.iter().position(|byte| !byte.is_ascii()).unwrap_or(rest.len())
+    fn first_of_any<'t>(&self, text: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
+        let longest = text.get(..4).unwrap_or(text);
+        let valid = longest.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let Some(c) = valid.chars().next() else {
+            out.extend(text.first());
+            return text.get(1..).unwrap_or_default();
+        };
+        self.char(c, out);
+        text.get(c.len_utf8()..).unwrap_or_default()
+    }
+
+    #[inline]
+    fn char(&self, c: char, out: &mut Vec<u8>) {
+        let at = u32::from(c).wrapping_sub(TABLE_BEGIN);
+        match usize::try_from(at).ok().and_then(|at| self.table.get(at)) {
+            Some(Short::Two(bytes)) => out.extend_from_slice(bytes),
+            Some(Short::Other(len, bytes)) => {
+                out.extend_from_slice(bytes.get(..usize::from(*len)).unwrap_or_default());
+            }
+            Some(Short::Long) | None => fold(c, out),
+        }
+    }
 }
 
 fn fold(c: char, out: &mut Vec<u8>) {
@@ -129,7 +182,7 @@ mod tests {
 
     fn folded(text: &str) -> String {
         let mut out = Vec::new();
-        Fold::new().text(text, &mut out);
+        Fold::new().text(text.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -46,7 +46,7 @@ impl Query {
         let fold = Fold::new();
         let folded = |text: &str| {
             let mut out = Vec::new();
-            fold.text(text, &mut out);
+            fold.text(text.as_bytes(), &mut out);
             String::from_utf8(out).unwrap_or_default()
         };
         let texts: Vec<_> = split(q).iter().map(|text| folded(text)).collect();
@@ -70,9 +70,6 @@ impl Query {
     /// as `serde_json` writes it; `scratch` is room to work in.
     pub fn may_match(&self, row: &[u8], scratch: &mut Vec<u8>) -> bool {
         scratch.clear();
-        let Ok(row) = std::str::from_utf8(row) else {
-            return true;
-        };
         self.fold.text(row, scratch);
         self.words.iter().all(|word| word.find(scratch).is_some())
     }

@@ -34,7 +34,7 @@ impl<'t> Folded<'t> {
         for (at, c) in original.char_indices() {
             let begin = out.len();
             if !c.is_whitespace() {
-                fold.text(c.encode_utf8(&mut [0; 4]), &mut out);
+                fold.text(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut out);
             } else if out.last().is_some_and(|last| *last != b' ') {
                 out.push(b' ');
             }

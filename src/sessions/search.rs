@@ -4,15 +4,16 @@
 //! than keeping an index would cost every save. What is looked at is first tested as it lies on
 //! disk, and only what may match is taken apart.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::ops::{Bound, ControlFlow};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::model::{JsonPage, Message, PageSize, Role, SessionId, Timestamp, UserId};
 use crate::search::{Found, Query};
-use crate::store::{ListedRow, Place, ReadTx, SessionRange, SessionRef, Store, StoreError};
+use crate::store::{ListedRow, Place, ReadTx, SessionRange, Store, StoreError};
 
 use super::{SessionError, cursor, owned, to_json};
 
@@ -56,14 +57,15 @@ pub fn search(
     give_up: impl Fn() -> bool,
 ) -> Result<Vec<u8>, SessionError> {
     let behind = query.cursor.as_deref().map(cursor::search_spot).transpose()?;
-    let mut looking = Looking { query, behind, found: BinaryHeap::new(), scratch: Vec::new() };
-    for session in looking.sessions(store, caller)? {
-        if looking.is_too_old(session.updated_at) || give_up() {
+    let mut looking =
+        Looking { query, caller, behind, found: BinaryHeap::new(), scratch: Vec::new() };
+    for session in looking.sessions(store)? {
+        if looking.is_too_old(session.at) || give_up() {
             break;
         }
-        looking.look_in(store, &session, &give_up)?;
+        looking.look_in(store, session.number, &give_up)?;
     }
-    Ok(looking.page())
+    looking.page(store)
 }
 
 /// Where something that was found stands among all: the later in time, the earlier it is shown.
@@ -74,16 +76,10 @@ pub(super) struct Spot {
     pub(super) is_message: bool,
 }
 
-/// A session to look into.
-struct Candidate {
-    session: SessionRef,
-    title: String,
-    updated_at: Timestamp,
-}
-
 /// A search on its way.
 struct Looking<'q> {
     query: &'q SearchQuery,
+    caller: &'q UserId,
     /// What is at this spot or later was shown before.
     behind: Option<Spot>,
     /// The newest that were found: one more than fit into the page, to tell that there are more.
@@ -91,110 +87,71 @@ struct Looking<'q> {
     scratch: Vec<u8>,
 }
 
-/// Something that was found, ordered by its spot alone.
+/// Something that was found.
 struct Hit {
     spot: Spot,
-    json: Vec<u8>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HitJson<'a> {
-    session_id: &'a str,
-    title: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_id: Option<&'a serde_json::value::RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<Role>,
-    timestamp: Timestamp,
-    snippet: &'a str,
-    highlights: &'a [[usize; 2]],
+    session_id: SessionId,
+    /// The message's id, a JSON string, and who speaks in it; `None` for a title.
+    message: Option<(Box<RawValue>, Role)>,
+    found: Found,
 }
 
 impl Looking<'_> {
-    /// The sessions to look into, the last changed first; takes in titles on its way.
+    /// Where the sessions to look into stand, the last changed first; takes in titles on its way.
     ///
     /// All at once: one that changes while others are looked into would be passed over.
-    fn sessions(&mut self, store: &Store, caller: &UserId) -> Result<Vec<Candidate>, SessionError> {
-        let mut candidates = Vec::new();
+    fn sessions(&mut self, store: &Store) -> Result<Vec<Place>, SessionError> {
+        let caller = self.caller;
         if let Some(id) = &self.query.session_id {
-            let (session, row) = store.read(|tx| {
+            return store.read(|tx| {
                 let session = owned(tx.session(id)?, caller, id)?;
                 let row = tx.row(&session)?;
-                Ok::<_, SessionError>((session, row))
-            })?;
-            let place = Place { at: row.updated_at, number: session.number };
-            let row = ListedRow { place, facts: row.facts, json: &row.json };
-            candidates.extend(self.candidate(caller, row)?);
-            return Ok(candidates);
+                let place = Place { at: row.updated_at, number: session.number };
+                self.look_at_title(ListedRow { place, facts: row.facts, json: &row.json })?;
+                Ok(vec![place])
+            });
         }
         let all = SessionRange {
             by_created: false,
             newest_first: true,
             bounds: (Bound::Unbounded, Bound::Unbounded),
         };
-        let mut failed = None;
-        store.read(|tx| {
-            tx.sessions(caller, all, |row| match self.candidate(caller, row) {
-                Ok(candidate) => {
-                    candidates.extend(candidate);
-                    ControlFlow::Continue(())
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            })
-        })?;
-        failed.map_or(Ok(candidates), |error| Err(error.into()))
+        let (mut places, mut failed) = (Vec::new(), None);
+        let each = |row: ListedRow<'_>| {
+            places.push(row.place);
+            failed = self.look_at_title(row).err();
+            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        store.read(|tx| tx.sessions(caller, all, each))?;
+        failed.map_or(Ok(places), |error| Err(error.into()))
     }
 
-    fn candidate(
-        &mut self,
-        caller: &UserId,
-        row: ListedRow<'_>,
-    ) -> Result<Option<Candidate>, StoreError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Named {
-            session_id: String,
-            title: String,
-        }
-
-        let Place { at: updated_at, number } = row.place;
-        // Nothing in it is newer than its last change.
-        if self.query.from.is_some_and(|from| updated_at < from) {
-            return Ok(None);
-        }
-        let named = serde_json::from_slice::<Named>(row.json).ok();
-        let named =
-            named.and_then(|named| Some((SessionId::parse(&named.session_id).ok()?, named.title)));
-        let damaged = || StoreError::Damaged { what: "session row", key: number.to_string() };
-        let (id, title) = named.ok_or_else(damaged)?;
-        let place = Place { at: row.facts.created_at, number };
+    fn look_at_title(&mut self, row: ListedRow<'_>) -> Result<(), StoreError> {
+        let place = Place { at: row.facts.created_at, number: row.place.number };
         let spot = Spot { place, is_message: false };
-        if self.query.role.is_none()
-            && self.wants(spot)
-            && let Some(found) = self.query.terms.find(&title)
-        {
-            self.take(spot, &hit(&id, &title, None, place.at, &found))?;
+        let is_wanted = self.query.role.is_none() && self.wants(spot);
+        if !is_wanted || !self.query.terms.may_match(row.json, &mut self.scratch) {
+            return Ok(());
         }
-        let session = SessionRef::listed(id, caller.clone(), number);
-        Ok(Some(Candidate { session, title, updated_at }))
+        let Named { session_id, title } = named(row.json)?;
+        if let Some(found) = self.query.terms.find(&title) {
+            self.take(Hit { spot, session_id, message: None, found });
+        }
+        Ok(())
     }
 
     /// Looks through the messages of a session.
     fn look_in(
         &mut self,
         store: &Store,
-        candidate: &Candidate,
+        number: u64,
         give_up: &impl Fn() -> bool,
     ) -> Result<(), SessionError> {
         let from = self.query.from.map_or(Bound::Unbounded, Bound::Included);
         let newest = [self.query.to, self.behind.map(|spot| spot.place.at)].into_iter().flatten();
         let mut to = newest.min().map_or(Bound::Unbounded, Bound::Included);
         while !give_up() {
-            match store.read(|tx| self.look(tx, candidate, (from, to)))? {
+            match store.read(|tx| self.look(tx, number, (from, to)))? {
                 Some(seen) => to = Bound::Excluded(seen),
                 None => break,
             }
@@ -206,48 +163,46 @@ impl Looking<'_> {
     fn look(
         &mut self,
         tx: ReadTx<'_>,
-        candidate: &Candidate,
+        number: u64,
         bounds: (Bound<Timestamp>, Bound<Timestamp>),
     ) -> Result<Option<Timestamp>, StoreError> {
+        let of = (self.caller, number);
         let (mut bytes, mut seen, mut failed) = (0, None, None);
         let each = |at: Timestamp, json: &[u8]| {
             bytes += json.len();
-            seen = Some(at);
-            if self.is_too_old(at) {
-                seen = None;
-                return ControlFlow::Break(());
+            seen = (!self.is_too_old(at)).then_some(at);
+            if seen.is_some() {
+                failed = self.look_at(Place { at, number }, json).err();
             }
-            if let Err(error) = self.look_at(candidate, at, json) {
-                failed = Some(error);
-                return ControlFlow::Break(());
+            if seen.is_some() && failed.is_none() && bytes < LOOK_BYTES {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
             }
-            if bytes < LOOK_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        let broke_off = tx.messages(&candidate.session, bounds, true, each)?.is_break();
+        let broke_off = tx.messages_by_number(of, bounds, true, each)?.is_break();
         failed.map_or(Ok(seen.filter(|_| broke_off)), Err)
     }
 
-    fn look_at(
-        &mut self,
-        candidate: &Candidate,
-        at: Timestamp,
-        json: &[u8],
-    ) -> Result<(), StoreError> {
-        let Candidate { session, title, .. } = candidate;
-        let spot = Spot { place: Place { at, number: session.number }, is_message: true };
+    fn look_at(&mut self, place: Place, json: &[u8]) -> Result<(), StoreError> {
+        let spot = Spot { place, is_message: true };
         if !self.wants(spot) || !self.query.terms.may_match(json, &mut self.scratch) {
             return Ok(());
         }
-        let damaged = || StoreError::Damaged { what: "message", key: session.id.to_string() };
+        let damaged = || StoreError::Damaged { what: "message", key: place.number.to_string() };
         let message: Message<'_> = serde_json::from_slice(json).map_err(|_| damaged())?;
         if self.query.role.is_some_and(|role| role != message.role) {
             return Ok(());
         }
-        let content: String = serde_json::from_str(message.content.get()).map_err(|_| damaged())?;
-        match self.query.terms.find(&content) {
-            Some(found) => self.take(spot, &hit(&session.id, title, Some(&message), at, &found)),
-            None => Ok(()),
+        let text =
+            |raw: &RawValue| serde_json::from_str::<String>(raw.get()).map_err(|_| damaged());
+        if let Some(found) = self.query.terms.find(&text(&message.content)?) {
+            let session_id = text(&message.session_id)?;
+            let session_id = SessionId::parse(&session_id).map_err(|_| damaged())?;
+            let message = Some((message.id.into_owned(), message.role));
+            self.take(Hit { spot, session_id, message, found });
         }
+        Ok(())
     }
 
     fn wants(&self, spot: Spot) -> bool {
@@ -269,46 +224,84 @@ impl Looking<'_> {
             && self.found.peek().is_some_and(|Reverse(oldest)| spot < oldest.spot)
     }
 
-    fn take(&mut self, spot: Spot, hit: &HitJson<'_>) -> Result<(), StoreError> {
-        self.found.push(Reverse(Hit { spot, json: to_json(hit)? }));
+    fn take(&mut self, hit: Hit) {
+        self.found.push(Reverse(hit));
         if self.found.len() > self.query.limit.rows() + 1 {
             self.found.pop();
         }
-        Ok(())
     }
 
-    fn page(self) -> Vec<u8> {
+    fn page(self, store: &Store) -> Result<Vec<u8>, SessionError> {
         let limit = self.query.limit.rows();
         // Ascending by what is reversed: the newest first.
-        let mut hits: Vec<_> = self.found.into_sorted_vec();
+        let mut hits = self.found.into_sorted_vec();
         let more = hits.len() > limit;
         hits.truncate(limit);
         let mut page = JsonPage::begin("results", hits.len() * 512);
         for Reverse(hit) in &hits {
-            page.push(&hit.json);
+            let row = store.read(|tx| {
+                let session = owned(tx.session(&hit.session_id)?, self.caller, &hit.session_id)?;
+                Ok(tx.row(&session)?.json)
+            });
+            match row {
+                Ok(row) => page.push(&hit.json(&named(&row)?.title)?),
+                // Deleted on the way.
+                Err(SessionError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         let last = hits.last().filter(|_| more);
         let next = last.map(|Reverse(hit)| cursor::of_search(hit.spot));
-        page.finish(next.as_deref())
+        Ok(page.finish(next.as_deref()))
     }
 }
 
-fn hit<'a>(
-    session_id: &'a SessionId,
-    title: &'a str,
-    message: Option<&'a Message<'_>>,
-    timestamp: Timestamp,
-    found: &'a Found,
-) -> HitJson<'a> {
-    HitJson {
-        session_id: session_id.as_str(),
-        title,
-        message_id: message.map(|message| &*message.id),
-        role: message.map(|message| message.role),
-        timestamp,
-        snippet: &found.snippet,
-        highlights: &found.highlights,
+impl Hit {
+    fn json(&self, title: &str) -> Result<Vec<u8>, StoreError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Json<'a> {
+            session_id: &'a str,
+            title: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            message_id: Option<&'a RawValue>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            role: Option<Role>,
+            timestamp: Timestamp,
+            snippet: &'a str,
+            highlights: &'a [[usize; 2]],
+        }
+
+        to_json(&Json {
+            session_id: self.session_id.as_str(),
+            title,
+            message_id: self.message.as_ref().map(|(id, _)| &**id),
+            role: self.message.as_ref().map(|(_, role)| *role),
+            timestamp: self.spot.place.at,
+            snippet: &self.found.snippet,
+            highlights: &self.found.highlights,
+        })
     }
+}
+
+/// What a search must know of a session.
+struct Named {
+    session_id: SessionId,
+    title: String,
+}
+
+fn named(row: &[u8]) -> Result<Named, StoreError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Json {
+        session_id: String,
+        title: String,
+    }
+
+    let damaged = || StoreError::Damaged { what: "session row", key: String::new() };
+    let Json { session_id, title } = serde_json::from_slice(row).map_err(|_| damaged())?;
+    let session_id = SessionId::parse(&session_id).map_err(|_| damaged())?;
+    Ok(Named { session_id, title })
 }
 
 impl PartialEq for Hit {
@@ -320,13 +313,13 @@ impl PartialEq for Hit {
 impl Eq for Hit {}
 
 impl PartialOrd for Hit {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Hit {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         self.spot.cmp(&other.spot)
     }
 }

@@ -45,13 +45,6 @@ pub struct SessionRef {
     run: Option<Place>,
 }
 
-impl SessionRef {
-    /// The session that a list shows as `user_id`'s, with this `id` and number.
-    pub fn listed(id: SessionId, user_id: UserId, number: u64) -> Self {
-        Self { id, user_id, number, run: Some(Place::LAST) }
-    }
-}
-
 /// A session's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -316,7 +309,24 @@ impl ReadTx<'_> {
         newest_first: bool,
         mut each: impl FnMut(Timestamp, &[u8]) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
-        messages(&[&self.0.fresh], &self.0.tables, session, (bounds, newest_first), &mut each)
+        let of = (&session.user_id, session.number);
+        messages(&[&self.0.fresh], &self.0.tables, of, (bounds, newest_first), &mut each)
+    }
+
+    /// Shows `each` the messages of `user`'s session number `number`, as [`ReadTx::messages`]
+    /// does; none of a session that is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or is damaged there.
+    pub fn messages_by_number(
+        self,
+        (user, number): (&UserId, u64),
+        bounds: (Bound<Timestamp>, Bound<Timestamp>),
+        newest_first: bool,
+        mut each: impl FnMut(Timestamp, &[u8]) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        let of = (user, number);
+        messages(&[&self.0.fresh], &self.0.tables, of, (bounds, newest_first), &mut each)
     }
 
     /// The changes to `user`'s data after number `after`: a piece of them, in order. `None` if
@@ -399,15 +409,14 @@ fn message(
 fn messages(
     layers: &[&Fresh],
     tables: &Tables,
-    session: &SessionRef,
+    (user, number): (&UserId, u64),
     (bounds, newest_first): ((Bound<Timestamp>, Bound<Timestamp>), bool),
     each: &mut dyn FnMut(Timestamp, &[u8]) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, StoreError> {
     if is_empty(bounds) {
         return Ok(ControlFlow::Continue(()));
     }
-    let number = session.number;
-    let users = layers.iter().rev().filter_map(|fresh| fresh.user(&session.user_id));
+    let users = layers.iter().rev().filter_map(|fresh| fresh.user(user));
     let fresh: BTreeMap<_, _> = users.flat_map(|user| user.messages(number, bounds)).collect();
     let mut rows = directed(fresh.into_iter(), newest_first).peekable();
     let mut show = |at, json: Option<&[u8]>| match json {

@@ -98,8 +98,8 @@ impl<'a> WriteTx<'a> {
         newest_first: bool,
         mut each: impl FnMut(Timestamp, &[u8]) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
-        let tables = &self.view.tables;
-        messages(&self.layers(), tables, session, (bounds, newest_first), &mut each)
+        let (tables, of) = (&self.view.tables, (&session.user_id, session.number));
+        messages(&self.layers(), tables, of, (bounds, newest_first), &mut each)
     }
 
     /// How `user`'s request under `key` was answered, however long ago.
