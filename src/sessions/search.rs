@@ -4,18 +4,22 @@
 //! than keeping an index would cost every save. What is looked at is first tested as it lies on
 //! disk, and only what may match is taken apart.
 
-use std::cmp::{Ordering, Reverse};
+mod hit;
+
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::{Bound, ControlFlow};
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::model::{JsonPage, Message, PageSize, Role, SessionId, Timestamp, UserId};
-use crate::search::{Found, Query};
+use crate::search::Query;
 use crate::store::{ListedRow, Place, ReadTx, SessionRange, Store, StoreError};
 
-use super::{SessionError, cursor, owned, to_json};
+use super::{SessionError, cursor, owned};
+
+pub(super) use hit::Spot;
+use hit::{Hit, Named, named};
 
 /// How much of a session is looked at in one go, as commits wait meanwhile.
 const LOOK_BYTES: usize = 1024 * 1024;
@@ -68,14 +72,6 @@ pub fn search(
     looking.page(store)
 }
 
-/// Where something that was found stands among all: the later in time, the earlier it is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Spot {
-    pub(super) place: Place,
-    /// A title stands before the message of its session that has the same time.
-    pub(super) is_message: bool,
-}
-
 /// A search on its way.
 struct Looking<'q> {
     query: &'q SearchQuery,
@@ -85,15 +81,6 @@ struct Looking<'q> {
     /// The newest that were found: one more than fit into the page, to tell that there are more.
     found: BinaryHeap<Reverse<Hit>>,
     scratch: Vec<u8>,
-}
-
-/// Something that was found.
-struct Hit {
-    spot: Spot,
-    session_id: SessionId,
-    /// The message's id, a JSON string, and who speaks in it; `None` for a title.
-    message: Option<(Box<RawValue>, Role)>,
-    found: Found,
 }
 
 impl Looking<'_> {
@@ -253,73 +240,5 @@ impl Looking<'_> {
         let last = hits.last().filter(|_| more);
         let next = last.map(|Reverse(hit)| cursor::of_search(hit.spot));
         Ok(page.finish(next.as_deref()))
-    }
-}
-
-impl Hit {
-    fn json(&self, title: &str) -> Result<Vec<u8>, StoreError> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Json<'a> {
-            session_id: &'a str,
-            title: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            message_id: Option<&'a RawValue>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            role: Option<Role>,
-            timestamp: Timestamp,
-            snippet: &'a str,
-            highlights: &'a [[usize; 2]],
-        }
-
-        to_json(&Json {
-            session_id: self.session_id.as_str(),
-            title,
-            message_id: self.message.as_ref().map(|(id, _)| &**id),
-            role: self.message.as_ref().map(|(_, role)| *role),
-            timestamp: self.spot.place.at,
-            snippet: &self.found.snippet,
-            highlights: &self.found.highlights,
-        })
-    }
-}
-
-/// What a search must know of a session.
-struct Named {
-    session_id: SessionId,
-    title: String,
-}
-
-fn named(row: &[u8]) -> Result<Named, StoreError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Json {
-        session_id: String,
-        title: String,
-    }
-
-    let damaged = || StoreError::Damaged { what: "session row", key: String::new() };
-    let Json { session_id, title } = serde_json::from_slice(row).map_err(|_| damaged())?;
-    let session_id = SessionId::parse(&session_id).map_err(|_| damaged())?;
-    Ok(Named { session_id, title })
-}
-
-impl PartialEq for Hit {
-    fn eq(&self, other: &Self) -> bool {
-        self.spot == other.spot
-    }
-}
-
-impl Eq for Hit {}
-
-impl PartialOrd for Hit {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Hit {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.spot.cmp(&other.spot)
     }
 }
