@@ -4,8 +4,10 @@
 //! finds "ports" and not "report"); in scripts that are written without spaces, anywhere.
 
 mod fold;
+mod member;
 mod query;
 mod snippet;
 
+pub use member::Member;
 pub use query::Query;
 pub use snippet::Found;

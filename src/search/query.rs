@@ -66,11 +66,11 @@ impl Query {
         Ok(Self { fold, terms, words })
     }
 
-    /// Whether a stored row may have all the words: false only if its texts do not. `row` is JSON
-    /// as `serde_json` writes it; `scratch` is room to work in.
-    pub fn may_match(&self, row: &[u8], scratch: &mut Vec<u8>) -> bool {
+    /// Whether a stored text may have all the words: false only if it has not. `text` is escaped
+    /// as `serde_json` does it; `scratch` is room to work in.
+    pub fn may_match(&self, text: &[u8], scratch: &mut Vec<u8>) -> bool {
         scratch.clear();
-        self.fold.text(row, scratch);
+        self.fold.text(text, scratch);
         self.words.iter().all(|word| word.find(scratch).is_some())
     }
 

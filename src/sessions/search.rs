@@ -13,7 +13,7 @@ use std::ops::{Bound, ControlFlow};
 use serde_json::value::RawValue;
 
 use crate::model::{JsonPage, Message, PageSize, Role, SessionId, Timestamp, UserId};
-use crate::search::Query;
+use crate::search::{Member, Query};
 use crate::store::{ListedRow, Place, ReadTx, SessionRange, Store, StoreError};
 
 use super::{SessionError, cursor, owned};
@@ -61,8 +61,15 @@ pub fn search(
     give_up: impl Fn() -> bool,
 ) -> Result<Vec<u8>, SessionError> {
     let behind = query.cursor.as_deref().map(cursor::search_spot).transpose()?;
-    let mut looking =
-        Looking { query, caller, behind, found: BinaryHeap::new(), scratch: Vec::new() };
+    let mut looking = Looking {
+        query,
+        caller,
+        behind,
+        found: BinaryHeap::new(),
+        titles: Member::new("title", "firstMessage"),
+        contents: Member::new("content", "timestamp"),
+        scratch: Vec::new(),
+    };
     for session in looking.sessions(store)? {
         if looking.is_too_old(session.at) || give_up() {
             break;
@@ -80,6 +87,8 @@ struct Looking<'q> {
     behind: Option<Spot>,
     /// The newest that were found: one more than fit into the page, to tell that there are more.
     found: BinaryHeap<Reverse<Hit>>,
+    titles: Member,
+    contents: Member,
     scratch: Vec<u8>,
 }
 
@@ -117,7 +126,7 @@ impl Looking<'_> {
         let place = Place { at: row.facts.created_at, number: row.place.number };
         let spot = Spot { place, is_message: false };
         let is_wanted = self.query.role.is_none() && self.wants(spot);
-        if !is_wanted || !self.query.terms.may_match(row.json, &mut self.scratch) {
+        if !is_wanted || !self.query.terms.may_match(self.titles.of(row.json), &mut self.scratch) {
             return Ok(());
         }
         let Named { session_id, title } = named(row.json)?;
@@ -173,7 +182,9 @@ impl Looking<'_> {
 
     fn look_at(&mut self, place: Place, json: &[u8]) -> Result<(), StoreError> {
         let spot = Spot { place, is_message: true };
-        if !self.wants(spot) || !self.query.terms.may_match(json, &mut self.scratch) {
+        if !self.wants(spot)
+            || !self.query.terms.may_match(self.contents.of(json), &mut self.scratch)
+        {
             return Ok(());
         }
         let damaged = || StoreError::Damaged { what: "message", key: place.number.to_string() };
