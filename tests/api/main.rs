@@ -5,6 +5,7 @@
 
 mod bad_bodies;
 mod bad_input;
+mod bad_paths;
 mod conditional;
 mod cors;
 mod docs;
@@ -21,6 +22,7 @@ mod messages;
 mod modes;
 mod origins;
 mod ownership;
+mod paging;
 mod parts;
 mod races;
 mod readers;
