@@ -10,6 +10,7 @@ mod conditional;
 mod cors;
 mod docs;
 mod edit_message;
+mod expected_count;
 mod flow;
 mod framing;
 mod idempotency;

@@ -56,16 +56,36 @@ fn each_route_by_path<'a>(user: &User<'a>, session: &str) -> Vec<Call<'a>> {
     ]
 }
 
+/// A status, headers and a body.
+type Seen = (u16, Vec<(String, String)>, String);
+
 /// What can be told apart of an answer: everything but its date.
-fn seen(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
+fn seen(reply: &Reply) -> Seen {
     let headers = reply.headers.iter().filter(|(name, _)| *name != "date");
     let headers = headers.map(|(name, value)| (name.to_string(), format!("{value:?}")));
     (reply.status.as_u16(), headers.collect(), reply.text().to_owned())
 }
 
-async fn see_each_route(user: &User<'_>, id: &str) -> Vec<(u16, Vec<(String, String)>, String)> {
+async fn see_each_route(user: &User<'_>, id: &str) -> Vec<Seen> {
     let mut all = Vec::new();
     for call in each_route(user, id) {
+        all.push(seen(&call.header("x-request-id", "same").send().await));
+    }
+    all
+}
+
+/// Each way in which `user` can ask for a message of their session `bobs`.
+async fn see_message(user: &User<'_>, id: &str) -> Vec<Seen> {
+    let path = message_path("bobs", id);
+    let follow = json!({ "role": "user", "content": "hi", "parentId": id });
+    let calls = [
+        user.request("GET", &path),
+        user.patching(&path, json!({ "content": "mine" })).header("if-match", "*"),
+        user.request("DELETE", &path),
+        user.posting("/api/sessions/bobs/messages", follow),
+    ];
+    let mut all = Vec::new();
+    for call in calls {
         all.push(seen(&call.header("x-request-id", "same").send().await));
     }
     all
@@ -180,28 +200,15 @@ async fn anothers_message_cannot_be_told_from_one_that_never_was() {
         for (user, session) in [(&ann, "anns"), (&bob, "bobs")] {
             user.create(json!({ "sessionId": session })).await.expect(201);
         }
-        let see = async |id: &str| {
-            let path = message_path("bobs", id);
-            let (get, edit) = (bob.request("GET", &path), json!({ "content": "mine" }));
-            let edit = bob.patching(&path, edit).header("if-match", "*");
-            let follow = json!({ "role": "user", "content": "hi", "parentId": id });
-            let follow = bob.posting("/api/sessions/bobs/messages", follow);
-            let mut all = Vec::new();
-            for call in [get, edit, bob.request("DELETE", &path), follow] {
-                all.push(seen(&call.header("x-request-id", "same").send().await));
-            }
-            all
-        };
-
-        let never_was = see("secret").await;
+        let never_was = see_message(&bob, "secret").await;
         ann.say("anns", "secret", "text").await.expect(201);
         let minted = ann.save_message("anns", "user", "text").await.expect(201);
         let before = everything(&ann, "anns").await;
 
         assert!(never_was.iter().all(|(status, ..)| *status == 404), "{never_was:?}");
         assert!(never_was[0].2.contains("message_not_found"), "{}", never_was[0].2);
-        assert_eq!(see("secret").await, never_was, "{mode:?}");
-        assert_eq!(see(minted["id"].as_str().unwrap()).await, never_was, "{mode:?}");
+        assert_eq!(see_message(&bob, "secret").await, never_was, "{mode:?}");
+        assert_eq!(see_message(&bob, minted["id"].as_str().unwrap()).await, never_was, "{mode:?}");
         assert_eq!(everything(&ann, "anns").await, before);
         assert_eq!(bob.texts("bobs").await, [""; 0]);
     }

@@ -1,6 +1,6 @@
-//! Nothing is overwritten that its writer has not seen: `If-Match` and `expectedCount`.
+//! Nothing is overwritten that its writer has not seen: `If-Match`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bad_input::everything;
 use crate::support::{Call, Reply, TestServer, User, all_at_once, message_path};
@@ -8,7 +8,7 @@ use crate::support::{Call, Reply, TestServer, User, all_at_once, message_path};
 const SAVE: &str = "/api/sessions/save-message";
 
 /// A server where ann has a session `s` with a message `m`.
-async fn server_with_both() -> TestServer {
+pub(crate) async fn server_with_both() -> TestServer {
     let server = TestServer::start().await;
     begin(&server.user("ann")).await;
     server
@@ -93,7 +93,7 @@ async fn a_change_is_made_when_its_writer_has_seen_what_is_stored() {
 async fn a_stale_change_is_refused_with_what_is_stored() {
     let server = server_with_both().await;
     let ann = server.user("ann");
-    let old = [ann.session("s").await, ann.message("s", "m").await];
+    let old = [("session", ann.session("s").await), ("message", ann.message("s", "m").await)];
     ann.edit("s", "m", json!({ "content": "changed meanwhile" })).await.expect(200);
     let before = everything(&ann).await;
 
@@ -101,13 +101,12 @@ async fn a_stale_change_is_refused_with_what_is_stored() {
         for way in 0..7 {
             let (call, path) = changes(&ann).swap_remove(number);
             let stored = ann.get(&path).await;
-            let is_message = path.contains("messages");
-            let fields = &failing(stored.etag(), old[usize::from(is_message)].etag())[way];
+            let (what, old) = &old[usize::from(path.contains("messages"))];
+            let fields = &failing(stored.etag(), old.etag())[way];
 
             let refused = if_match(call, fields).send().await;
 
             let error = refused.assert_stale(&stored);
-            let what = if is_message { "message" } else { "session" };
             assert_eq!(error["error"], format!("{what} was changed since it was read"));
             assert_eq!(error["requestId"].as_str(), refused.header("x-request-id"));
             assert_eq!(error.get("messages"), None, "nobody said how many they have seen");
@@ -173,68 +172,4 @@ async fn what_is_not_there_is_not_found_rather_than_stale() {
     }
     let edit = ann.patching(&message_path("s", "n"), json!({ "content": "x" }));
     edit.header("if-match", "\"x\"").send().await.assert_error(404, "message_not_found");
-}
-
-/// Saves `text` for who has seen `count` messages.
-async fn save_having_seen(ann: &User<'_>, text: &str, id: &str, count: &Value) -> Reply {
-    let body = json!({ "sessionId": "s", "role": "user", "content": text, "id": id, "expectedCount": count });
-    ann.post(SAVE, body).await
-}
-
-#[tokio::test]
-async fn a_save_is_refused_with_the_messages_that_its_writer_has_not_seen() {
-    let server = server_with_both().await;
-    let ann = server.user("ann");
-    ann.say("s", "n", "ho").await.expect(201);
-    let before = everything(&ann).await;
-    let stored = ann.session("s").await;
-    let all = [ann.message("s", "m").await.expect(200), ann.message("s", "n").await.expect(200)];
-
-    for (seen, unseen) in [(0, &all[..]), (1, &all[1..]), (3, &[]), (u64::MAX, &[])] {
-        let refused = save_having_seen(&ann, "new", "o", &json!(seen)).await;
-        assert_eq!(refused.assert_stale(&stored)["messages"], json!(unseen), "{seen}");
-    }
-    for wrong in [json!(-1), json!("2"), json!(1.5)] {
-        save_having_seen(&ann, "new", "o", &wrong).await.assert_error(400, "invalid_json");
-    }
-    assert_eq!(everything(&ann).await, before);
-
-    save_having_seen(&ann, "new", "o", &json!(2)).await.expect(201);
-    save_having_seen(&ann, "newer", "p", &Value::Null).await.expect(201);
-    assert_eq!(ann.texts("s").await, ["hi", "ho", "new", "newer"]);
-}
-
-#[tokio::test]
-async fn a_retry_is_not_stale_for_what_it_did_itself() {
-    let server = server_with_both().await;
-    let ann = server.user("ann");
-    let tag = ann.session("s").await.etag().to_owned();
-    let body =
-        json!({ "sessionId": "s", "role": "user", "content": "x", "id": "n", "expectedCount": 1 });
-    let save = || ann.posting(SAVE, body.clone()).header("if-match", &tag);
-
-    let saved = save().send().await;
-    saved.expect(201);
-    ann.say("s", "o", "and one more").await.expect(201);
-    let again = save().send().await;
-
-    again.expect(200);
-    assert_eq!((&again.body, again.etag()), (&saved.body, saved.etag()));
-    assert_eq!(ann.texts("s").await, ["hi", "x", "and one more"]);
-}
-
-#[tokio::test]
-async fn of_many_unseen_messages_the_newest_100_are_told() {
-    let server = TestServer::start().await;
-    let ann = server.user("ann");
-    ann.create(json!({ "sessionId": "s" })).await.expect(201);
-    for number in 0..103 {
-        ann.save_message("s", "user", &number.to_string()).await.expect(201);
-    }
-
-    let refused = save_having_seen(&ann, "x", "x", &json!(1)).await.expect(412);
-
-    let told = refused["messages"].as_array().unwrap();
-    let texts: Vec<_> = told.iter().map(|message| message["content"].as_str().unwrap()).collect();
-    assert_eq!(texts, (3..103).map(|number| number.to_string()).collect::<Vec<_>>());
 }
