@@ -151,12 +151,15 @@ async fn a_session_with_the_name_of_a_route_is_reached_by_a_parameter() {
     let server = TestServer::start().await;
     let ann = server.user("ann");
 
-    for id in ["list", "messages", "get"] {
+    for id in ["list", "messages", "get", "create", "update", "delete", "save-message"] {
         ann.create(json!({ "sessionId": id })).await.expect(201);
+        let renamed = json!({ "sessionId": id, "title": id });
+        ann.post("/api/sessions/update", renamed).await.expect(200);
+        ann.say(id, "m", "hi").await.expect(201);
+        assert_eq!(ann.message(id, "m").await.expect(200)["sessionId"], id);
         let got = ann.get(&format!("/api/sessions/get?sessionId={id}")).await.expect(200);
-        assert_eq!(got["sessionId"], id);
-        let saved = ann.say(id, "m", "hi").await.expect(201);
-        assert_eq!(saved["sessionId"], id);
+        assert_eq!((&got["title"], &got["lastMessage"]), (&json!(id), &json!("hi")));
+        ann.delete(id).await.expect(200);
     }
 }
 
