@@ -4,7 +4,6 @@
 //! operations of its batch have done so far. It changes no table: it notes [`Step`]s, which the
 //! writer puts on disk.
 
-use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -25,8 +24,10 @@ use super::tables::{
     USER_AND_UPDATED_TO_SESSIONS,
 };
 
+mod order;
 mod write;
 
+use order::{comes_before, directed, is_empty, next, overlaid};
 pub(super) use write::Done;
 pub use write::{NewMessage, WriteTx};
 
@@ -400,9 +401,10 @@ fn messages(
         return Ok(ControlFlow::Continue(()));
     }
     let number = session.number;
-    let users = layers.iter().rev().filter_map(|fresh| fresh.user(&session.user_id));
-    let fresh: BTreeMap<_, _> = users.flat_map(|user| user.messages(number, bounds)).collect();
-    let mut rows = directed(fresh.into_iter(), newest_first).peekable();
+    let users = layers.iter().filter_map(|fresh| fresh.user(&session.user_id));
+    let fresh = users.map(|user| directed(user.messages(number, bounds), newest_first));
+    let fresh = fresh.reduce(|above, below| overlaid(above, below, newest_first));
+    let mut rows = fresh.unwrap_or_else(|| Box::new(std::iter::empty())).peekable();
     let mut show = |at, json: Option<&[u8]>| match json {
         Some(json) => each(at, json),
         None => ControlFlow::Continue(()),
@@ -439,31 +441,4 @@ fn answer(
     let key = tables::answer_key(user, key);
     let stored = tables.answers.get(key.as_slice())?;
     stored.map(|stored| record::decode_answer(&key, stored.value()).map(Arc::new)).transpose()
-}
-
-fn directed<'a, T>(
-    rows: impl DoubleEndedIterator<Item = T> + 'a,
-    newest_first: bool,
-) -> Box<dyn Iterator<Item = T> + 'a> {
-    if newest_first { Box::new(rows.rev()) } else { Box::new(rows) }
-}
-
-fn next<T>(rows: &mut impl DoubleEndedIterator<Item = T>, newest_first: bool) -> Option<T> {
-    if newest_first { rows.next_back() } else { rows.next() }
-}
-
-fn comes_before<P: Ord>(place: P, other: P, newest_first: bool) -> bool {
-    if newest_first { place > other } else { place < other }
-}
-
-/// Whether a range can hold nothing, which maps and redb answer with a panic if its ends cross.
-fn is_empty<P: Ord>((from, to): (Bound<P>, Bound<P>)) -> bool {
-    match (from, to) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(from), Bound::Included(to)) => from > to,
-        (
-            Bound::Included(from) | Bound::Excluded(from),
-            Bound::Included(to) | Bound::Excluded(to),
-        ) => from >= to,
-    }
 }
