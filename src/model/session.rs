@@ -57,7 +57,7 @@ pub struct Session<'a> {
     #[serde(default)]
     #[schema(required = true)]
     pub pinned: bool,
-    /// See [`Tags`](super::Tags).
+    /// Words to find it by.
     #[serde(default = "no_tags", borrow)]
     #[schema(value_type = Tags)]
     pub tags: Cow<'a, RawValue>,

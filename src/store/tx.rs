@@ -1,7 +1,7 @@
 //! Transactions in terms of the model: what can be read, and what can be changed.
 //!
 //! Both look at the [`View`]: what is fresh, and under it the tables. A [`WriteTx`] adds what the
-//! operations of its batch have done so far. It changes no table: it notes [`Step`]s, which the
+//! operations of its batch have done so far. It changes no table: it notes steps, which the
 //! writer puts on disk.
 
 use std::ops::{Bound, ControlFlow};
