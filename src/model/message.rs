@@ -28,7 +28,7 @@ pub struct Message<'a> {
     pub role: Role,
     /// What is said.
     #[serde(borrow)]
-    #[schema(value_type = Content)]
+    #[schema(value_type = String, pattern = r"^[^\x00]*$")]
     pub content: Cow<'a, RawValue>,
     /// When it was saved; strictly increasing within a session.
     #[serde(borrow)]
