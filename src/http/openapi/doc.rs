@@ -148,7 +148,8 @@ impl Doc {
         self.header("Idempotency-Key", about).refuses(&[422])
     }
 
-    fn header(mut self, name: &str, about: &str) -> Self {
+    /// It takes this header.
+    pub(super) fn header(mut self, name: &str, about: &str) -> Self {
         let text = ObjectBuilder::new()
             .schema_type(Type::String)
             .min_length(Some(1))
@@ -178,6 +179,22 @@ impl Doc {
         }
         self.operation = self.operation.response(status.to_string(), response);
         self.names::<T>()
+    }
+
+    /// It answers 200 with one `T` after another, as they come, in this format.
+    pub(super) fn streams<T: ToSchema>(mut self, media_type: &str, description: &str) -> Self {
+        let content = ContentBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()))
+            .build();
+        let response = answer(description).content(media_type, content);
+        self.operation = self.operation.response("200", response);
+        self.names::<T>()
+    }
+
+    /// It answers 101 and goes on in another protocol.
+    pub(super) fn switches(mut self, description: &str) -> Self {
+        self.operation = self.operation.response("101", answer(description));
+        self
     }
 
     /// It answers 304 to a caller who has what it would give.
