@@ -12,6 +12,7 @@ mod framing;
 mod jwt;
 mod limits;
 mod list;
+mod live;
 mod messages;
 mod modes;
 mod origins;
