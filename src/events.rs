@@ -108,6 +108,11 @@ impl Follower {
         Some(changes)
     }
 
+    /// Gives way to others, where there is much to look through.
+    pub async fn give_way(&self) {
+        tokio::task::yield_now().await;
+    }
+
     /// Waits until something was told since the last call of [`Follower::recent`].
     pub async fn changed(&mut self) {
         if self.newest.changed().await.is_err() {

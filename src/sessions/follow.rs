@@ -87,6 +87,7 @@ impl Following {
             if !events.is_empty() {
                 return Ok(Some(events));
             }
+            self.follower.give_way().await;
         }
         Ok(None)
     }

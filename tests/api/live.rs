@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-use crate::support::{By, EITHER, Mode, Setup, TestServer, encode};
+use crate::support::{By, Call, EITHER, Mode, Setup, TestServer, encode};
 
 #[tokio::test]
 async fn each_change_is_told_with_what_has_become_of_it() {
@@ -131,6 +131,27 @@ async fn who_was_away_hears_what_happened_meanwhile_and_then_goes_on() {
 }
 
 #[tokio::test]
+async fn large_messages_are_heard_of_afterwards_too() {
+    let server = TestServer::start().await;
+    let ann = server.user("ann");
+    let mut cursor = {
+        let mut listener = ann.listen(By::Stream, "").await;
+        ann.create(json!({ "sessionId": "s" })).await.expect(201);
+        listener.hear().await["cursor"].as_str().unwrap().to_owned()
+    };
+    let texts = ["a", "b", "c"].map(|letter| letter.repeat(300_000));
+    for text in &texts {
+        ann.save_message("s", "tool", text).await.expect(201);
+    }
+
+    for text in texts {
+        let event = ann.resume(By::Stream, &cursor).await.hear().await;
+        assert_eq!(event["message"]["content"], text);
+        event["cursor"].as_str().unwrap().clone_into(&mut cursor);
+    }
+}
+
+#[tokio::test]
 async fn a_browsers_last_event_counts_more_than_the_cursor_in_its_url() {
     let server = TestServer::start().await;
     let ann = server.user("ann");
@@ -211,7 +232,7 @@ async fn what_is_no_cursor_is_refused() {
 }
 
 /// What a socket asks for besides, so that its refusal can be read.
-fn upgrading<'a>(call: crate::support::Call<'a>, by: By) -> crate::support::Call<'a> {
+fn upgrading(call: Call<'_>, by: By) -> Call<'_> {
     if by == By::Stream {
         return call;
     }

@@ -185,14 +185,18 @@ impl EventStream {
 
     /// The next block of lines.
     pub(crate) async fn block(&mut self) -> Option<String> {
+        // Where a block may end that was not whole before.
+        let mut looked = 0;
         loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
+            if let Some(end) = self.text[looked..].find("\n\n") {
+                let rest = self.text.split_off(looked + end + 2);
+                let block = std::mem::replace(&mut self.text, rest);
+                let block = block.trim_end_matches('\n').to_owned();
                 let ids = block.lines().filter_map(|line| line.strip_prefix("id: "));
                 ids.for_each(|id| id.clone_into(&mut self.last_id));
                 return Some(block);
             }
+            looked = self.text.len().saturating_sub(1);
             let frame = self.body.frame().await?.ok()?;
             let bytes: Bytes = frame.into_data().unwrap();
             self.text.push_str(std::str::from_utf8(&bytes).unwrap());
@@ -209,4 +213,18 @@ impl EventStream {
             }
         }
     }
+}
+
+/// The cursor in the text of an event. This and the next are quicker than parsing it all.
+pub(crate) fn cursor_in(event: &str) -> &str {
+    quoted_after(event, r#"{"cursor":""#)
+}
+
+/// What the message says in the text of an event.
+pub(crate) fn content_in(event: &str) -> &str {
+    quoted_after(event, r#""content":""#)
+}
+
+fn quoted_after<'a>(text: &'a str, start: &str) -> &'a str {
+    text.split_once(start).unwrap().1.split_once('"').unwrap().0
 }
