@@ -6,74 +6,23 @@ set -euo pipefail
 binary=$(realpath -m "${1:-$(dirname "${BASH_SOURCE[0]}")/../dist/orion-chat}")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
+source scripts/server.sh
 
 ok() { printf 'ok: %s\n' "$*"; }
 
 need curl=curl file=file gcc=gcc libc.a=libc6-dev readelf=binutils
 [[ -x $binary ]] || die "$binary is not there: run scripts/build-release.sh first"
 
-work=$(mktemp -d)
-server=
-log=$work/stderr
-cleanup() {
-  if [[ $server ]]; then kill -KILL "$server" 2>/dev/null || true; fi
-  rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
 # Only root may chroot; others become root of a user namespace of their own first. Both programs
 # by their full path, as they are started with an empty environment.
 enter=("$(command -v chroot)")
 ((EUID == 0)) || enter=("$(command -v unshare)" -r "${enter[@]}")
 
-# start ROOT ARGUMENT...: starts ROOT/orion-chat as if ROOT were the whole machine, and sets
-# $server and $url once it listens. Fails if it ends before, or takes longer than 10 s.
-start() {
-  local root=$1 tries
+# start_in ROOT ARGUMENT...: starts ROOT/orion-chat as if ROOT were the whole machine.
+start_in() {
+  local root=$1
   shift
-  : >"$log" # the line of the server before must not be taken for this one's
-  env -i "${enter[@]}" "$root" /orion-chat "$@" </dev/null >/dev/null 2>>"$log" &
-  server=$!
-  for ((tries = 0; tries < 200; tries++)); do
-    if url=$(listening_url); then return; fi
-    kill -0 "$server" 2>/dev/null || return 1
-    sleep 0.05
-  done
-  return 1
-}
-
-# What the start-up line names. `read` passes over a line that is not yet written to its end.
-listening_url() {
-  local line pattern='listening on (http://[][0-9A-Za-z.:]+)'
-  while read -r line; do
-    if [[ $line =~ $pattern ]]; then
-      echo "${BASH_REMATCH[1]}"
-      return
-    fi
-  done <"$log"
-  return 1
-}
-
-# stop SIGNAL: sets $status to the server's exit code. It has 10 s for requests in flight.
-stop() {
-  local tries
-  kill "-$1" "$server" 2>/dev/null || true
-  for ((tries = 0; tries < 300; tries++)); do
-    kill -0 "$server" 2>/dev/null || break
-    sleep 0.05
-  done
-  ((tries < 300)) || kill -KILL "$server"
-  status=0
-  wait "$server" 2>/dev/null || status=$?
-  server=
-}
-
-# Ends the run because of the server: with its exit code, and its last words.
-die_of_server() {
-  stop TERM
-  die "$1; its exit code was $status, its last words: $(tail -n 3 "$log")"
+  start env -i "${enter[@]}" "$root" /orion-chat "$@"
 }
 
 # request EXPECTED-STATUS ARGUMENT...: sets $reply to the body of an answer of that status.
@@ -113,7 +62,7 @@ mkdir "$bare"
 cp "$binary" "$bare/orion-chat"
 serve=(--listen 127.0.0.1:0 --data /orion-chat.redb)
 
-start "$bare" "${serve[@]}" || die_of_server "does not start in an empty folder"
+start_in "$bare" "${serve[@]}" || die_of_server "does not start in an empty folder"
 request 201 -H 'Content-Type: application/json' -d '{"userId":"a","firstMessage":"hi"}' \
   "$url/api/sessions/create"
 hex='[0-9a-f]'
@@ -128,7 +77,7 @@ stop TERM
 ((status == 0)) || die "exit code $status after SIGTERM: $(tail -n 3 "$log")"
 ok "exit code 0 after SIGTERM"
 
-start "$bare" "${serve[@]}" || die_of_server "does not start on the data file it left"
+start_in "$bare" "${serve[@]}" || die_of_server "does not start on the data file it left"
 request 200 "$url/api/sessions/list?userId=a"
 [[ $reply == *"$session"* ]] || die_of_server "lost the session over a restart: $reply"
 stop TERM
@@ -168,7 +117,7 @@ timeout 10 env -i "${enter[@]}" "$trap_root" /unguarded || status=$?
 ok "the host's name service kills a program without the guard (97)"
 
 cp "$binary" "$trap_root/orion-chat"
-start "$trap_root" --listen localhost:0 --data /orion-chat.redb ||
+start_in "$trap_root" --listen localhost:0 --data /orion-chat.redb ||
   die_of_server "dies of the host's name service (97 is the trap's)"
 request 200 "$url/health"
 stop TERM

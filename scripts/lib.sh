@@ -10,7 +10,7 @@ die() {
 }
 
 # need WHAT=PACKAGE...: sees to it that each WHAT is there, else installs its Debian package.
-# WHAT is a program, or libc.a, the C library to link statically.
+# WHAT is a program; or libc.a, the C library to link statically; or venv, the module of Python.
 need() {
   local pair missing=()
   for pair in "$@"; do
@@ -35,6 +35,8 @@ present() {
   case $1 in
     # gcc answers with a path when it finds the file, else with the bare name.
     libc.a) [[ $(gcc -print-file-name=libc.a 2>/dev/null) == /* ]] ;;
+    # Debian's python3 has the module without what it needs to work.
+    venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }

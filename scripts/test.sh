@@ -4,7 +4,8 @@
 #
 #   scripts/test.sh [--quick] [--advisories]
 #
-#   --quick       leaves out the release build and the check of its binary
+#   --quick       leaves out the browser, the calls made up from /openapi.json, the release build and
+#                 the check of its binary
 #   --advisories  also checks the dependencies for known vulnerabilities, against a database that
 #                 cargo-deny fetches
 set -euo pipefail
@@ -60,6 +61,12 @@ step documentation env RUSTDOCFLAGS='-D warnings' \
 # The examples before the tests, so that the last count printed is that of the tests.
 step examples cargo test --doc --locked
 step tests cargo nextest run --locked --profile "$profile"
+if [[ $quick ]]; then
+  printf '\nnot checked: the API in a browser, and against its own description (--quick)\n'
+else
+  step browser scripts/browser.sh
+  step 'made-up calls' scripts/check-openapi.sh
+fi
 step dependencies cargo deny --locked check bans licenses sources
 if [[ $advisories ]]; then
   step advisories cargo deny --locked check advisories

@@ -11,8 +11,10 @@ use tokio::sync::watch;
 
 use crate::model::{Change, ChangeKind, UserId};
 
-/// How much is kept of a user who is followed.
-const RECENT_BYTES: usize = 128 * 1024;
+/// How much is kept of a user who is followed: of the last commit, and of those before. Thousands
+/// may be followed, of whom few do much at once.
+const LAST_BYTES: usize = 128 * 1024;
+const EARLIER_BYTES: usize = 16 * 1024;
 
 /// Who is followed. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -81,16 +83,18 @@ impl Followed<'_> {
 }
 
 impl Topic {
-    /// Tells of a change that is committed, and later than those told before.
-    pub fn tell(&mut self, change: Change) {
+    /// Tells of a change that is committed, and later than those told before. `commit` is the
+    /// number of the first change that was committed with it.
+    pub fn tell(&mut self, commit: u64, change: Change) {
         let seq = change.seq;
         self.bytes += bytes(&change);
         self.recent.push_back(Arc::new(change));
-        while self.bytes > RECENT_BYTES
-            && let Some(oldest) = self.recent.pop_front()
+        while let Some(oldest) = self.recent.front()
+            && self.bytes > if oldest.seq < commit { EARLIER_BYTES } else { LAST_BYTES }
         {
             self.complete_after = oldest.seq;
-            self.bytes -= bytes(&oldest);
+            self.bytes -= bytes(oldest);
+            self.recent.pop_front();
         }
         self.newest.send_replace(seq);
     }
@@ -108,8 +112,8 @@ impl Follower {
         Some(changes)
     }
 
-    /// Gives way to others, where there is much to look through.
-    pub async fn give_way(&self) {
+    /// Lets others have their turn.
+    pub async fn pause(&self) {
         tokio::task::yield_now().await;
     }
 
@@ -155,13 +159,16 @@ mod tests {
 
     fn tell(events: &Events, to: &str, seq: u64, bytes: usize) {
         if let Some(topic) = events.followed().topic(&user(to)) {
-            topic.tell(Change {
+            topic.tell(
                 seq,
-                at: Timestamp::default(),
-                session_id: SessionId::parse("s").unwrap(),
-                kind: ChangeKind::MessageCreated(vec![b' '; bytes].into()),
-                session: None,
-            });
+                Change {
+                    seq,
+                    at: Timestamp::default(),
+                    session_id: SessionId::parse("s").unwrap(),
+                    kind: ChangeKind::MessageCreated(vec![b' '; bytes].into()),
+                    session: None,
+                },
+            );
         }
     }
 
@@ -191,13 +198,12 @@ mod tests {
         let mut ann = events.follow(&user("ann"), 0);
 
         for seq in 1..=100 {
-            tell(&events, "ann", seq, RECENT_BYTES / 10);
+            tell(&events, "ann", seq, EARLIER_BYTES / 10);
         }
 
         assert_eq!(seqs(ann.recent(0)), None);
-        assert!(events.followed().topic(&user("ann")).unwrap().bytes <= RECENT_BYTES);
-        let newer = seqs(ann.recent(95)).unwrap();
-        assert_eq!(newer, [96, 97, 98, 99, 100]);
+        assert!(events.followed().topic(&user("ann")).unwrap().bytes <= EARLIER_BYTES);
+        assert_eq!(seqs(ann.recent(97)), Some(vec![98, 99, 100]));
     }
 
     #[test]

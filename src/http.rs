@@ -18,6 +18,7 @@ mod messages;
 mod openapi;
 mod reply;
 mod route;
+mod search;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
@@ -66,6 +67,8 @@ pub struct Parts {
     started: Timestamp,
     limits: Limits,
     request_ids: RequestIds,
+    /// Who may search next.
+    searches: Semaphore,
     index: Index,
     openapi: Asset,
     docs: Docs,
@@ -146,6 +149,7 @@ impl App {
             started,
             limits,
             request_ids,
+            searches: Semaphore::new(1),
             index,
             openapi,
             docs,
@@ -184,6 +188,7 @@ fn routes() -> Vec<Route> {
         Route::post("/api/events/ticket", ticket::ticket, describe::ticket),
         Route::get("/api/events", sse::events, describe::events),
         Route::get("/api/ws", ws::socket, describe::socket),
+        Route::get("/api/search", search::search, describe::search),
         Route::file("/docs", docs::page),
         Route::file("/docs/init.js", docs::init),
         Route::file("/docs/swagger-ui-bundle.js", docs::viewer),

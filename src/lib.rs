@@ -16,6 +16,7 @@
 //! - [`server`]: the listener, the connections, the order of stopping.
 //! - [`http`]: every route, the layers around them, what a request takes and gives.
 //! - [`sessions`]: the verbs, each one transaction.
+//! - [`search`]: which words are looked for, and where a text has them.
 //! - [`store`]: the data file; all that knows redb.
 //! - [`events`]: wakes those who follow a user's changes.
 //! - [`model`]: the nouns and their rules.
@@ -33,6 +34,7 @@ pub mod events;
 pub mod http;
 pub mod model;
 pub mod nss;
+pub mod search;
 pub mod server;
 pub mod sessions;
 pub mod store;

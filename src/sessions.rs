@@ -13,6 +13,7 @@ mod history;
 mod list;
 mod once;
 mod save_message;
+mod search;
 mod update;
 
 use std::borrow::Cow;
@@ -33,6 +34,7 @@ pub use history::{History, HistoryQuery, Rest, history};
 pub use list::{ListQuery, SortBy, SortOrder, list};
 pub use once::{Once, answer_once};
 pub use save_message::{Draft, save_message};
+pub use search::{SearchQuery, search};
 pub use update::{SessionUpdate, update};
 
 use condition::check_match;

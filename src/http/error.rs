@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::task::JoinError;
 use tracing::error;
 use utoipa::ToSchema;
 
@@ -105,6 +106,11 @@ impl ApiError {
         let header = tag.map(|tag| Box::new((header::ETAG, tag)));
         let error = Self::new(StatusCode::PRECONDITION_FAILED, "stale", error, message);
         Self { header, stale: Some(stale), ..error }
+    }
+
+    /// Work that was handed to another thread panicked there.
+    pub(super) fn of_panic(panic: &JoinError) -> Self {
+        Self::internal(panic.to_string())
     }
 
     /// A 500, of which only the log tells the cause.

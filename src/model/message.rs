@@ -28,7 +28,7 @@ pub struct Message<'a> {
     pub role: Role,
     /// What is said.
     #[serde(borrow)]
-    #[schema(value_type = Content)]
+    #[schema(value_type = String, pattern = r"^[^\x00]*$")]
     pub content: Cow<'a, RawValue>,
     /// When it was saved; strictly increasing within a session.
     #[serde(borrow)]
@@ -42,7 +42,7 @@ pub struct Message<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = MessageId, required = false)]
     pub parent_id: Option<Cow<'a, RawValue>>,
-    /// See [`Parts`](super::Parts); absent when none were given.
+    /// What is shown of it, as it was sent; absent when none were given.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Parts, required = false)]
     pub parts: Option<Cow<'a, RawValue>>,

@@ -6,6 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::model::Timestamp;
 use crate::store::Place;
 
+use super::search::Spot;
+
 /// A cursor that no page of this kind and order gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cursor is not one that this list gave in this order; begin again without it")]
@@ -32,6 +34,26 @@ pub(super) fn of_message(tag: u8, place: Timestamp) -> String {
 pub(super) fn message_place(tag: u8, cursor: &str) -> Result<Timestamp, InvalidCursor> {
     let [at] = numbers(tag, cursor)?;
     Ok(Timestamp::from_micros(at))
+}
+
+/// The cursor of a search that ended at `spot`.
+pub(super) fn of_search(spot: Spot) -> String {
+    let (at, number) = (spot.place.at.as_micros().to_be_bytes(), spot.place.number.to_be_bytes());
+    URL_SAFE_NO_PAD.encode([search_tag(spot.is_message), at.as_slice(), number.as_slice()].concat())
+}
+
+/// The spot that a cursor made by [`of_search`] tells.
+pub(super) fn search_spot(cursor: &str) -> Result<Spot, InvalidCursor> {
+    let of_kind = |is_message| {
+        let [tag] = *search_tag(is_message);
+        let place = session_place(tag, cursor).ok()?;
+        Some(Spot { place, is_message })
+    };
+    of_kind(true).or_else(|| of_kind(false)).ok_or(InvalidCursor)
+}
+
+const fn search_tag(is_message: bool) -> &'static [u8; 1] {
+    if is_message { b"m" } else { b"t" }
 }
 
 fn numbers<const N: usize>(tag: u8, cursor: &str) -> Result<[u64; N], InvalidCursor> {

@@ -87,7 +87,8 @@ impl Following {
             if !events.is_empty() {
                 return Ok(Some(events));
             }
-            self.follower.give_way().await;
+            // Nothing of these in a piece of the log, which may be long.
+            self.follower.pause().await;
         }
         Ok(None)
     }

@@ -34,8 +34,9 @@ pub(super) fn read(
     after: u64,
     newest: u64,
 ) -> Result<Option<Changes>, StoreError> {
-    if after > newest {
-        return Ok(None);
+    if after >= newest {
+        let nothing = Changes { changes: Vec::new(), until: after };
+        return Ok((after == newest).then_some(nothing));
     }
     let at_or_before = log.range(..=after)?.next_back().transpose()?;
     let first = match at_or_before {
@@ -115,7 +116,7 @@ pub(super) fn tell(events: &Events, first: u64, steps: &[Step]) {
         if let Some(topic) = followed.topic(step.user_id())
             && let Some(change) = teller.tell(seq, step)
         {
-            topic.tell(change);
+            topic.tell(first, change);
         }
     }
 }

@@ -20,6 +20,7 @@ mod ownership;
 mod races;
 mod readers;
 mod save_message;
+mod search;
 mod service;
 mod sessions;
 mod support;

@@ -5,11 +5,13 @@ mod live;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::link::Link;
+use utoipa::openapi::schema::Type;
 
 use crate::http::health::{Health, Index, Ready};
 use crate::http::messages::{EditMessageBody, HistoryParams, SaveMessageBody};
+use crate::http::search::SearchParams;
 use crate::http::sessions::{CreateBody, DeleteBody, GetParams, ListParams, UpdateBody};
-use crate::model::{Message, MessageId, Session, SessionId};
+use crate::model::{Message, MessageId, Role, Session, SessionId, Timestamp};
 
 use super::Doc;
 
@@ -110,6 +112,7 @@ pub(in crate::http) fn save_message() -> Doc {
         .body::<SaveMessageBody>(json!({
             "userId": "ann", "sessionId": "tides", "role": "user", "content": "How high?"
         }))
+        .either([("content", Type::String), ("parts", Type::Array)])
         .gives::<Message<'_>>(201, "the new message", &[])
         .gives::<Message<'_>>(200, "the stored message of that id, which is the same", &[])
         .refuses(&[404, 409])
@@ -151,6 +154,48 @@ fn of_message(id: &str, summary: &str) -> Doc {
 struct Deleted {
     success: bool,
     message: String,
+}
+
+/// Something that was found.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "is written by the search itself; this describes it")]
+struct SearchResult {
+    session_id: SessionId,
+    /// The session's.
+    title: String,
+    /// Absent when it is the title that was found.
+    #[schema(nullable = false)]
+    message_id: Option<MessageId>,
+    #[schema(nullable = false)]
+    role: Option<Role>,
+    /// When the message was saved, or the session created.
+    timestamp: Timestamp,
+    /// A part of the text around the first of the words.
+    snippet: String,
+    /// Where the words stand in the snippet: from and to, in UTF-16 code units.
+    highlights: Vec<[u64; 2]>,
+}
+
+/// What was found, newest first, and where the next page begins.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "pages are put together from rows; this describes them")]
+struct SearchPage {
+    results: Vec<SearchResult>,
+    /// How many there are in this page.
+    count: u64,
+    /// There while more remain.
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+pub(in crate::http) fn search() -> Doc {
+    Doc::new("search", SESSIONS, "The caller's messages and titles that have all the words")
+        .about("Letters are compared without case and accents, and words by how they begin.")
+        .params::<SearchParams>()
+        .gives::<SearchPage>(200, "a page", &[])
+        .refuses(&[404])
 }
 
 pub(in crate::http) fn delete() -> Doc {

@@ -8,7 +8,7 @@ use utoipa::openapi::path::{
     Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{AllOfBuilder, AnyOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
@@ -37,6 +37,8 @@ struct DocBody {
     schema: RefOr<Schema>,
     example: Value,
     types: &'static [&'static str],
+    /// Members of which one at least is there, with their types.
+    either: Vec<(&'static str, Type)>,
 }
 
 impl Doc {
@@ -98,9 +100,17 @@ impl Doc {
 
     fn takes<T: ToSchema>(mut self, example: Value, types: &'static [&'static str]) -> Self {
         let name = T::name().into_owned();
-        self.body = Some(DocBody { name, schema: T::schema(), example, types });
+        self.body = Some(DocBody { name, schema: T::schema(), example, types, either: Vec::new() });
         T::schemas(&mut self.schemas);
         self.refuses(&[408, 415])
+    }
+
+    /// Its body has at least one of these members.
+    pub(super) fn either(mut self, members: [(&'static str, Type); 2]) -> Self {
+        if let Some(body) = &mut self.body {
+            body.either = members.into();
+        }
+        self
     }
 
     /// It goes by another name.
@@ -139,26 +149,22 @@ impl Doc {
     /// It is done only to what the caller has seen, if the caller says what that is.
     pub(super) fn matching(self) -> Self {
         let about = "the ETag of what the caller has seen: if it has changed, nothing is done";
-        self.header("If-Match", about).refuses(&[412])
+        self.header("If-Match", about, any_text()).refuses(&[412])
     }
 
     /// It is done once, however often it is sent.
     pub(super) fn once(self) -> Self {
         let about = "names this request for 24 hours: who sends it again gets the first answer";
-        self.header("Idempotency-Key", about).refuses(&[422])
+        let key = any_text().min_length(Some(1)).max_length(Some(255)).pattern(Some("^[ -~]+$"));
+        self.header("Idempotency-Key", about, key).refuses(&[422])
     }
 
-    /// It takes this header.
-    pub(super) fn header(mut self, name: &str, about: &str) -> Self {
-        let text = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .min_length(Some(1))
-            .max_length(Some(255));
+    fn header(mut self, name: &str, about: &str, text: ObjectBuilder) -> Self {
         let parameter = ParameterBuilder::new()
             .name(name)
             .parameter_in(ParameterIn::Header)
             .description(Some(about))
-            .schema(Some(text.pattern(Some("^[!-~]+$")).build()))
+            .schema(Some(text.build()))
             .build();
         self.operation = self.operation.parameter(parameter);
         self
@@ -183,12 +189,15 @@ impl Doc {
 
     /// It answers 200 with one `T` after another, as they come, in this format.
     pub(super) fn streams<T: ToSchema>(mut self, media_type: &str, description: &str) -> Self {
-        let content = ContentBuilder::new()
-            .schema(Some(ObjectBuilder::new().schema_type(Type::String).build()))
-            .build();
+        let content = ContentBuilder::new().schema(Some(any_text().build())).build();
         let response = answer(description).content(media_type, content);
         self.operation = self.operation.response("200", response);
         self.names::<T>()
+    }
+
+    /// Who was cut off can go on from where that was.
+    pub(super) fn resumes(self) -> Self {
+        self.header("Last-Event-ID", "the id of the last event that came; beats since", any_text())
     }
 
     /// It answers 101 and goes on in another protocol.
@@ -199,7 +208,7 @@ impl Doc {
 
     /// It answers 304 to a caller who has what it would give.
     pub(super) fn unchanged(mut self) -> Self {
-        self = self.header("If-None-Match", "the ETag of what the caller has");
+        self = self.header("If-None-Match", "the ETag of what the caller has", any_text());
         let response = answer("the caller has it already");
         self.operation = self.operation.response("304", response);
         self
@@ -220,7 +229,7 @@ impl Doc {
     /// The operation, and the schemas that it names.
     pub(super) fn finish(self) -> (Operation, Vec<(String, RefOr<Schema>)>) {
         let (mut operation, mut schemas) = (self.operation, self.schemas);
-        if let Some(DocBody { name, schema, example, types }) = self.body {
+        if let Some(DocBody { name, mut schema, example, types, either }) = self.body {
             let mut body = RequestBodyBuilder::new().required(Some(Required::True));
             for content_type in types {
                 let schema = Ref::from_schema_name(&name);
@@ -228,6 +237,9 @@ impl Doc {
                 body = body.content(*content_type, content.example(Some(example.clone())).build());
             }
             operation = operation.request_body(Some(body.build()));
+            if !either.is_empty() {
+                schema = AllOfBuilder::new().item(schema).item(one_of(either)).into();
+            }
             schemas.push((name, schema));
         }
         for status in self.refusals {
@@ -236,6 +248,18 @@ impl Doc {
         }
         (operation.build(), schemas)
     }
+}
+
+/// An object that has at least one of these members.
+fn one_of(members: Vec<(&str, Type)>) -> AnyOfBuilder {
+    members.into_iter().fold(AnyOfBuilder::new(), |one, (member, kind)| {
+        let there = ObjectBuilder::new().schema_type(kind);
+        one.item(ObjectBuilder::new().property(member, there).required(member))
+    })
+}
+
+fn any_text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
 }
 
 /// An answer, with the header that every answer has.

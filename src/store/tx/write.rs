@@ -9,7 +9,8 @@ use crate::store::StoreError;
 use crate::store::fresh::{Fresh, Owner};
 use crate::store::step::{Answer, Cause, FreshSession, Step};
 
-use super::{ReadTx, Row, SessionRef, StoredMessage, View, answer, find, message, messages, row};
+use super::layers::Layers;
+use super::{ReadTx, Row, SessionRef, StoredMessage, View};
 
 /// One operation's view of the batch that it is part of: what was committed, and what the
 /// operations before it did.
@@ -63,7 +64,7 @@ impl<'a> WriteTx<'a> {
     /// # Errors
     /// [`StoreError`] when the file cannot be read or is damaged there.
     pub fn session(&self, id: &SessionId) -> Result<Option<SessionRef>, StoreError> {
-        find(&self.layers(), &self.view.tables, id)
+        self.layers(|layers| layers.find(id))
     }
 
     /// The row of `session`.
@@ -71,7 +72,7 @@ impl<'a> WriteTx<'a> {
     /// # Errors
     /// [`StoreError`] when the file cannot be read or is damaged there.
     pub fn row(&self, session: &SessionRef) -> Result<Row, StoreError> {
-        row(&self.layers(), &self.view.tables, session)
+        self.layers(|layers| layers.row(session))
     }
 
     /// The message of `session` that has this id; or one that stands where the id says, and has
@@ -84,7 +85,7 @@ impl<'a> WriteTx<'a> {
         session: &SessionRef,
         id: &MessageId,
     ) -> Result<Option<StoredMessage>, StoreError> {
-        message(&self.layers(), &self.view.tables, session, id)
+        self.layers(|layers| layers.message(session, id))
     }
 
     /// Shows `each` the messages of `session`, as [`ReadTx::messages`] does.
@@ -98,8 +99,8 @@ impl<'a> WriteTx<'a> {
         newest_first: bool,
         mut each: impl FnMut(Timestamp, &[u8]) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
-        let tables = &self.view.tables;
-        messages(&self.layers(), tables, session, (bounds, newest_first), &mut each)
+        let of = (&session.user_id, session.number);
+        self.layers(|layers| layers.messages(of, (bounds, newest_first), &mut each))
     }
 
     /// How `user`'s request under `key` was answered, however long ago.
@@ -111,7 +112,7 @@ impl<'a> WriteTx<'a> {
         user: &UserId,
         key: &IdempotencyKey,
     ) -> Result<Option<Arc<Answer>>, StoreError> {
-        answer(&self.layers(), &self.view.tables, user, key)
+        self.layers(|layers| layers.answer(user, key))
     }
 
     /// Begins a session, whose id nobody has.
@@ -124,7 +125,7 @@ impl<'a> WriteTx<'a> {
         user_id: &UserId,
         row: Row,
     ) -> Result<SessionRef, StoreError> {
-        let owner = self.layers().iter().find_map(|fresh| fresh.owner(id)).cloned();
+        let owner = self.staged.owner(id).or_else(|| self.view.fresh.owner(id)).cloned();
         if let Some(Owner::Gone(other)) =
             owner.filter(|owner| *owner != Owner::Gone(user_id.clone()))
         {
@@ -220,8 +221,8 @@ impl<'a> WriteTx<'a> {
         });
     }
 
-    fn layers(&self) -> [&Fresh; 2] {
-        [&self.staged, &self.view.fresh]
+    fn layers<T>(&self, look: impl FnOnce(Layers<'_>) -> T) -> T {
+        look(Layers { fresh: &[&self.staged, &self.view.fresh], tables: &self.view.tables })
     }
 
     fn put_row(&mut self, cause: Cause, session: &SessionRef, row: Row) {

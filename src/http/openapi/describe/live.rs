@@ -85,7 +85,7 @@ pub(in crate::http) fn events() -> Doc {
              cursor as since.",
         )
         .params::<ListenParams>()
-        .header("Last-Event-ID", "the cursor of the last event that was read; beats since")
+        .resumes()
         .streams::<Event>("text/event-stream", "the events, until the caller goes")
         .refuses(&[404])
 }

@@ -1,0 +1,80 @@
+//! The route of searches.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
+
+use crate::model::{Invalid, PageSize, Role, SessionId, Timestamp};
+use crate::search::Query;
+use crate::sessions::{self, SearchQuery};
+
+use super::auth::Identity;
+use super::extract::{Params, required};
+use super::openapi::Moment;
+use super::reply::{Reply, json};
+use super::{ApiError, App};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SearchParams {
+    /// Words, and phrases in quotes: all of them are looked for.
+    #[param(required = true, max_length = 256, example = "tides")]
+    q: Option<String>,
+    /// Only in this session.
+    #[param(inline, value_type = SessionId, required = false)]
+    session_id: Option<String>,
+    /// Only messages of this role.
+    #[param(inline, value_type = Role, required = false)]
+    role: Option<String>,
+    /// Only what was saved then or later: a date-time of RFC 3339, or a date.
+    #[param(inline, value_type = Moment, required = false)]
+    from: Option<String>,
+    /// Only what was saved then or earlier.
+    #[param(inline, value_type = Moment, required = false)]
+    to: Option<String>,
+    /// The most results of a page: 100 if absent, and never more than 1000.
+    #[param(inline, value_type = PageSize, required = false)]
+    limit: Option<String>,
+    /// `nextCursor` of the page before, whose other parameters must be the same.
+    #[param(value_type = String, required = false)]
+    cursor: Option<String>,
+}
+
+/// `GET /api/search`
+pub(super) async fn search(
+    State(app): State<App>,
+    identity: Identity,
+    Params(params): Params<SearchParams>,
+) -> Reply {
+    let caller = identity.caller(None)?;
+    let query = params.parse()?;
+    // One at a time: it takes a whole core for as long as it lasts.
+    let _turn = app.searches.acquire().await.ok();
+    // Cancelled when this future goes, because its caller went or waited long enough.
+    let nobody_waits = CancellationToken::new();
+    let _waiting = nobody_waits.clone().drop_guard();
+    let store = app.store.clone();
+    let searching = tokio::task::spawn_blocking(move || {
+        sessions::search(&store, &caller, &query, || nobody_waits.is_cancelled())
+    });
+    let page = searching.await.map_err(|panic| ApiError::of_panic(&panic))??;
+    Ok(json(StatusCode::OK, page))
+}
+
+impl SearchParams {
+    fn parse(self) -> Result<SearchQuery, Invalid> {
+        let (from, to) = (self.from.as_deref(), self.to.as_deref());
+        let limit = self.limit.as_deref().map(PageSize::parse).transpose()?;
+        Ok(SearchQuery {
+            terms: Query::parse(&required("q", self.q)?)?,
+            session_id: self.session_id.as_deref().map(SessionId::parse).transpose()?,
+            role: self.role.as_deref().map(Role::parse).transpose()?,
+            from: from.map(|text| Timestamp::parse_start("from", text)).transpose()?,
+            to: to.map(|text| Timestamp::parse_end("to", text)).transpose()?,
+            limit: limit.unwrap_or(PageSize::DEFAULT),
+            cursor: self.cursor,
+        })
+    }
+}
