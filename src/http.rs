@@ -13,6 +13,7 @@ mod edge;
 mod error;
 mod extract;
 mod health;
+mod live;
 mod messages;
 mod openapi;
 mod reply;
@@ -28,7 +29,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -38,11 +41,12 @@ use crate::model::{Clock, Timestamp};
 use crate::store::Store;
 
 use asset::Asset;
-use auth::Auth;
+use auth::{Auth, Tickets};
 use cors::Cors;
 use docs::Docs;
 use edge::RequestIds;
 use health::Index;
+use live::{sse, ticket, ws};
 use openapi::describe;
 use route::Route;
 
@@ -57,6 +61,7 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     store: Store,
     auth: Auth,
+    tickets: Tickets,
     cors: Cors,
     clock: Clock,
     started: Timestamp,
@@ -77,7 +82,7 @@ impl Deref for App {
     }
 }
 
-/// How much of a request is taken, and for how long it may last.
+/// How much of a request is taken, for how long it may last, and what keeps a long answer alive.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Largest body, in bytes.
@@ -88,6 +93,10 @@ pub struct Limits {
     pub body_time: Duration,
     /// How long a request may take until its answer begins.
     pub request_time: Duration,
+    /// How long an event stream is silent at most: then a comment is sent.
+    pub comment_every: Duration,
+    /// How often a WebSocket is pinged.
+    pub ping_every: Duration,
 }
 
 impl Default for Limits {
@@ -98,13 +107,31 @@ impl Default for Limits {
             // Less than the whole request, so that a slow sender is told that it was slow.
             body_time: Duration::from_secs(25),
             request_time: Duration::from_secs(30),
+            // Less than any proxy's patience with a silent connection.
+            comment_every: Duration::from_secs(15),
+            ping_every: Duration::from_secs(20),
         }
     }
 }
 
-/// The other end of the connection that a request came by, as the server saw it.
+/// The connection that a request came by, for answers that outlast the request.
+#[derive(Debug)]
+pub struct Connection {
+    /// The other end, as the server saw it.
+    pub peer: SocketAddr,
+    /// How long the other end may take until it has read what it was sent.
+    pub behind: Duration,
+    /// The room that the connection takes up, until nobody holds this any more.
+    pub permit: Option<OwnedSemaphorePermit>,
+    /// What the server waits for when it stops.
+    pub tasks: TaskTracker,
+    /// Cancelled when the server stops.
+    pub stopping: CancellationToken,
+}
+
+/// Marks an answer that goes on for as long as its reader keeps up.
 #[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+pub struct Endless;
 
 impl App {
     /// What handlers work with, from its parts.
@@ -116,6 +143,7 @@ impl App {
         Self(Arc::new(Parts {
             store,
             auth,
+            tickets: Tickets::default(),
             cors,
             clock,
             started,
@@ -157,6 +185,9 @@ fn routes() -> Vec<Route> {
         Route::get(MESSAGE, messages::get_message, describe::get_message),
         Route::patch(MESSAGE, messages::edit_message, describe::edit_message),
         Route::delete(MESSAGE, messages::delete_message, describe::delete_message),
+        Route::post("/api/events/ticket", ticket::ticket, describe::ticket),
+        Route::get("/api/events", sse::events, describe::events),
+        Route::get("/api/ws", ws::socket, describe::socket),
         Route::get("/api/search", search::search, describe::search),
         Route::file("/docs", docs::page),
         Route::file("/docs/init.js", docs::init),

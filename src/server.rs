@@ -153,7 +153,9 @@ impl Server {
         tasks.close();
         if tokio::time::timeout(self.drain, tasks.wait()).await.is_err() {
             let (left, secs) = (tasks.len(), self.drain.as_secs());
-            warn!("gave up {left} requests that did not end within {secs} s of stopping");
+            warn!(
+                "gave up {left} requests and listeners that did not end within {secs} s of stopping"
+            );
         }
         let closing = tokio::task::spawn_blocking(move || self.store.close());
         let closed = closing.await.unwrap_or(Err(StoreError::Panicked));
@@ -206,12 +208,14 @@ impl Accept {
     }
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, permit: Permit) {
-        let (router, patience, stopping) =
-            (self.router.clone(), self.patience, self.stopping.clone());
-        self.tasks.spawn(async move {
-            connection::serve(stream, peer, router, patience, stopping).await;
-            drop(permit);
+        let place = Arc::new(http::Connection {
+            peer,
+            behind: self.patience.behind,
+            permit,
+            tasks: self.tasks.clone(),
+            stopping: self.stopping.clone(),
         });
+        self.tasks.spawn(connection::serve(stream, self.router.clone(), self.patience, place));
     }
 }
 

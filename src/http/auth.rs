@@ -4,14 +4,15 @@
 //! no handler can act for somebody without having asked. Cookies are never read.
 
 mod jwt;
+mod local;
+mod tickets;
 
 use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::uri::Authority;
 use serde::Deserialize;
 use tracing::debug;
 use utoipa::IntoParams;
@@ -19,9 +20,11 @@ use utoipa::IntoParams;
 use crate::model::{Invalid, Timestamp, UserId};
 
 use super::extract::Params;
-use super::{ApiError, App, Peer};
+use super::{ApiError, App};
 
 use jwt::Verifier;
+
+pub(super) use tickets::Tickets;
 
 /// How callers are told apart.
 #[derive(Debug)]
@@ -58,10 +61,18 @@ pub struct TokenConfig {
 /// What a request proves about its caller.
 #[derive(Debug)]
 pub(super) struct Identity {
-    /// The user of the token, in jwt mode.
-    verified: Option<UserId>,
+    /// The user of the token or of the ticket, if there is one.
+    verified: Option<Verified>,
     /// The `userId` of the query.
     claimed: Option<String>,
+}
+
+/// Who is certain to be calling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verified {
+    user: UserId,
+    /// When the token expires that said so, the leeway not counted; `None` if there was no token.
+    until: Option<Timestamp>,
 }
 
 /// Who a request says is calling.
@@ -83,17 +94,17 @@ impl Auth {
 
     /// Whom the request `parts` prove to be calling at `now`; `None` where callers say it
     /// themselves.
-    fn verify(&self, parts: &Parts, now: Timestamp) -> Result<Option<UserId>, ApiError> {
+    fn verify(&self, parts: &Parts, now: Timestamp) -> Result<Option<Verified>, ApiError> {
         match self {
             Self::Jwt(tokens) => tokens.verify(&parts.headers, now).map(Some),
             Self::Off => Ok(None),
-            Self::Local => check_local(parts).map(|()| None),
+            Self::Local => local::check(parts).map(|()| None),
         }
     }
 }
 
 impl Tokens {
-    fn verify(&self, headers: &HeaderMap, now: Timestamp) -> Result<UserId, ApiError> {
+    fn verify(&self, headers: &HeaderMap, now: Timestamp) -> Result<Verified, ApiError> {
         let token = bearer(headers)?;
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let claims = self.verifier.verify(token, now).map_err(|error| {
@@ -108,7 +119,9 @@ impl Tokens {
                 "ask its operator to add the user to AUTHORIZED_USER_EMAIL",
             ));
         }
-        Ok(user)
+        let exp_secs = u64::try_from(claims.exp).unwrap_or_default();
+        let until = Timestamp::from_micros(exp_secs.saturating_mul(1_000_000));
+        Ok(Verified { user, until: Some(until) })
     }
 }
 
@@ -119,7 +132,7 @@ impl Identity {
     /// 403 `user_mismatch` if a `userId` differs from the token's user or from another `userId`;
     /// 400 `missing_user_id` if nothing tells; 400 `invalid_user_id`.
     pub(super) fn caller(self, claimed: Option<&str>) -> Result<UserId, ApiError> {
-        let mut caller = self.verified;
+        let mut caller = self.verified.map(|verified| verified.user);
         for text in [self.claimed.as_deref(), claimed].into_iter().flatten() {
             let claimed = UserId::parse(text)?;
             if caller.as_ref().is_some_and(|caller| *caller != claimed) {
@@ -132,6 +145,39 @@ impl Identity {
             caller = Some(claimed);
         }
         Ok(caller.ok_or(Invalid::missing("userId"))?)
+    }
+
+    /// The user for whom the request acts, and until when: for what goes on after its answer.
+    ///
+    /// # Errors
+    /// Those of [`Identity::caller`]; 401 `invalid_token` if that moment is not after `now`.
+    pub(super) fn caller_until(
+        self,
+        claimed: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(UserId, Option<Timestamp>), ApiError> {
+        let until = self.verified.as_ref().and_then(|verified| verified.until);
+        if until.is_some_and(|until| until <= now) {
+            return Err(invalid_token());
+        }
+        Ok((self.caller(claimed)?, until))
+    }
+
+    /// What a request proves by a ticket, which is used up.
+    ///
+    /// # Errors
+    /// 401 `invalid_ticket`, be it used, expired or none that was given; 403 `local_only`.
+    pub(super) async fn by_ticket(
+        ticket: &str,
+        parts: &mut Parts,
+        app: &App,
+    ) -> Result<Self, ApiError> {
+        if matches!(app.auth, Auth::Local) {
+            local::check(parts)?;
+        }
+        let Params(Claim { user_id }) = Params::from_request_parts(parts, app).await?;
+        let verified = app.tickets.take(ticket, app.clock.now()).ok_or_else(invalid_ticket)?;
+        Ok(Self { verified: Some(verified), claimed: user_id })
     }
 }
 
@@ -177,43 +223,14 @@ fn invalid_token() -> ApiError {
     )
 }
 
-/// Headers by which a request tells that it was passed on. A tunnel's connector runs on this
-/// machine too, so a loopback peer alone proves nothing.
-const PASSED_ON: [&str; 4] = ["cf-connecting-ip", "cf-ray", "forwarded", "x-forwarded-for"];
-
-fn check_local(parts: &Parts) -> Result<(), ApiError> {
-    let peer = parts.extensions.get::<Peer>();
-    let is_loopback = peer.is_some_and(|Peer(address)| address.ip().to_canonical().is_loopback());
-    let was_passed_on = PASSED_ON.iter().any(|name| parts.headers.contains_key(*name));
-    if is_loopback && !was_passed_on && names_this_machine(parts) {
-        return Ok(());
-    }
-    Err(ApiError::forbidden(
-        "local_only",
-        "this server answers only callers on its own machine",
-        "its operator sets ORION_SHARED_JWT_SECRET to let others in by token, \
-         or --auth off on a trusted network",
-    ))
-}
-
-/// Whether every name that the request has for its server is this machine's: else a page of
-/// another site, whose name was made to point here, could ask (DNS rebinding).
-fn names_this_machine(parts: &Parts) -> bool {
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return false;
-    };
-    let in_header = host.to_str().ok().and_then(|host| host.parse().ok());
-    // Of a request line with a whole URL, that one counts (RFC 9112, section 3.2.2).
-    [in_header.as_ref(), parts.uri.authority().or(in_header.as_ref())].iter().all(|authority| {
-        authority.is_some_and(|authority: &Authority| {
-            let host = authority.host();
-            let is_named = ["localhost", "127.0.0.1", "[::1]"]
-                .iter()
-                .any(|name| host.eq_ignore_ascii_case(name));
-            is_named && !authority.as_str().contains('@')
-        })
-    })
+/// The same for every cause, too.
+fn invalid_ticket() -> ApiError {
+    ApiError::unauthorized(
+        "invalid_ticket",
+        "ticket is not valid",
+        "take a new one with POST /api/events/ticket; each is good once, for 30 s",
+        r#"Bearer realm="orion-chat", error="invalid_token", error_description="ticket is not valid""#,
+    )
 }
 
 /// Whether an address can be reached from this machine alone.

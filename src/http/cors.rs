@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN, UPGRADE, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -95,7 +95,9 @@ pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) 
     let caller = app.cors.caller(request.headers());
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    // A page reads what a WebSocket brings without any leave of ours: CORS is not for these.
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD)
+        && !request.headers().contains_key(UPGRADE);
     let mut response = match &caller {
         Caller::Allowed(_) if is_preflight => preflight(request.headers()),
         Caller::Refused(_) if !is_safe => ApiError::forbidden(

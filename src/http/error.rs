@@ -113,7 +113,8 @@ impl ApiError {
         Self::internal(panic.to_string())
     }
 
-    fn internal(cause: impl Into<String>) -> Self {
+    /// A 500, of which only the log tells the cause.
+    pub(super) fn internal(cause: impl Into<String>) -> Self {
         let (error, message) = ("internal error", "the request id names it in the server's log");
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error, message);
         Self { cause: Some(cause.into()), ..error }

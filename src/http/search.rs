@@ -16,7 +16,7 @@ use super::openapi::Moment;
 use super::reply::{Reply, json};
 use super::{ApiError, App};
 
-/// What [`Query`] takes: something besides spaces, quotes, and what folding leaves out.
+/// Something besides spaces, quotes, and what folding leaves out.
 #[derive(ToSchema)]
 #[schema(
     value_type = String,

@@ -4,7 +4,6 @@
 //! reading. So the stream itself keeps account of what it waits for, and for how long.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -22,11 +21,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 use tracing::debug;
 
-use crate::http::Peer;
+use crate::http::{self, Endless};
 
 /// Heads up to this size are read; those over the limit of [`crate::http::Limits`] are then
 /// refused in our words, and only longer ones in hyper's.
@@ -43,6 +41,8 @@ pub struct Patience {
     /// For any byte of a request's body, or to be read of its answer. Longer than a request may
     /// take to be answered.
     pub stall: Duration,
+    /// For a listener to have read all that it was sent.
+    pub behind: Duration,
 }
 
 impl Default for Patience {
@@ -51,6 +51,7 @@ impl Default for Patience {
             head: Duration::from_secs(10),
             idle: Duration::from_mins(2),
             stall: Duration::from_secs(40),
+            behind: Duration::from_secs(30),
         }
     }
 }
@@ -58,10 +59,9 @@ impl Default for Patience {
 /// Serves requests until the other end has none left, is too slow, or the server stops.
 pub(super) async fn serve(
     stream: TcpStream,
-    peer: SocketAddr,
     router: Router,
     patience: Patience,
-    stopping: CancellationToken,
+    place: Arc<http::Connection>,
 ) {
     // Without it the last packet of an answer could wait for an acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
@@ -69,17 +69,17 @@ pub(super) async fn serve(
     }
     let watch = Arc::new(Watch::new(patience));
     let io = TokioIo::new(Watched { stream, watch: Arc::clone(&watch) });
-    let called = Arc::clone(&watch);
+    let (called, stopping) = (Arc::clone(&watch), place.stopping.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         called.turn(Phase::Busy);
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Arc::clone(&place));
         let (answering, guard) = (router.clone().call(request), Answered(Arc::clone(&called)));
         async move { answering.await.map(|response| guarded(response, guard)) }
     });
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_buf_size(HEAD_BUFFER);
-    let mut connection = std::pin::pin!(http.serve_connection(io, service));
+    let mut connection = std::pin::pin!(http.serve_connection(io, service).with_upgrades());
     let mut told = false;
     loop {
         tokio::select! {
@@ -113,6 +113,10 @@ enum Phase {
     Busy,
     /// The answer is complete, and its reader has yet to take the rest of it.
     Draining,
+    /// An endless answer, of which nothing waits to be read.
+    Listening,
+    /// An endless answer, of which something waits to be read.
+    Behind,
     /// The next request.
     Idle,
 }
@@ -164,38 +168,49 @@ impl Watch {
     fn bytes_wait(&self) {
         if self.is(Phase::Idle) {
             self.turn(Phase::Draining);
+        } else if self.is(Phase::Listening) {
+            self.turn(Phase::Behind);
         }
     }
 
     fn all_went(&self) {
         if self.is(Phase::Draining) {
             self.turn(Phase::Idle);
+        } else if self.is(Phase::Behind) {
+            self.turn(Phase::Listening);
         }
     }
 
-    fn deadline(&self) -> Instant {
-        let patience = if self.is(Phase::Busy) || self.is(Phase::Draining) {
+    /// Until when the other end is waited for; `None` for ever.
+    fn deadline(&self) -> Option<Instant> {
+        let patience = if self.is(Phase::Listening) {
+            return None;
+        } else if self.is(Phase::Behind) {
+            self.patience.behind
+        } else if self.is(Phase::Busy) || self.is(Phase::Draining) {
             self.patience.stall
         } else if self.is(Phase::Idle) {
             self.patience.idle
         } else {
             self.patience.head
         };
-        self.began + Duration::from_millis(self.since.load(Ordering::Relaxed)) + patience
+        Some(self.began + Duration::from_millis(self.since.load(Ordering::Relaxed)) + patience)
     }
 
     /// Returns when the other end was waited for long enough. Looks a few times in the shortest
     /// patience there is, as a phase may turn at any time; this is cheaper than a timer that is
     /// set anew with each request.
     async fn exhausted(&self) {
-        let Patience { head, idle, stall } = self.patience;
-        let glance = head.min(idle).min(stall) / 8;
+        let Patience { head, idle, stall, behind } = self.patience;
+        let glance = head.min(idle).min(stall).min(behind) / 8;
         loop {
-            let (now, deadline) = (Instant::now(), self.deadline());
-            if deadline <= now {
-                return;
-            }
-            tokio::time::sleep_until(deadline.min(now + glance)).await;
+            let now = Instant::now();
+            let until = match self.deadline() {
+                Some(deadline) if deadline <= now => return,
+                Some(deadline) => deadline.min(now + glance),
+                None => now + glance,
+            };
+            tokio::time::sleep_until(until).await;
         }
     }
 }
@@ -286,6 +301,9 @@ struct Guarded {
 }
 
 fn guarded(response: Response<Body>, guard: Answered) -> Response<Guarded> {
+    if response.extensions().get::<Endless>().is_some() {
+        guard.0.turn(Phase::Listening);
+    }
     response.map(|body| Guarded { body, _guard: guard })
 }
 

@@ -55,7 +55,8 @@ pub(super) fn read(
             found.changes.extend(teller.tell(*number, step).filter(|change| change.seq > after));
         }
         found.until = after.max(seq + len.saturating_sub(1));
-        if bytes >= PIECE_BYTES {
+        // The first entry may be a large one that was read to its end before.
+        if bytes >= PIECE_BYTES && found.until > after {
             break;
         }
     }

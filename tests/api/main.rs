@@ -17,6 +17,7 @@ mod idempotency;
 mod jwt;
 mod limits;
 mod list;
+mod live;
 mod marks;
 mod merge_patch;
 mod messages;

@@ -4,6 +4,7 @@
 //! sockets. The listener is bound before `start` returns, so nothing has to wait for it.
 
 mod call;
+mod listen;
 mod user;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use call::{Call, Reply, body_in_chunks, body_that_never_comes};
+pub(crate) use listen::{By, EITHER, Listener, content_in, cursor_in};
 pub(crate) use user::{User, encode, message_path, mint};
 
 /// The time that a test's clock starts with: 2026-11-23T05:32:17.622Z.

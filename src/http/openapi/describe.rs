@@ -1,5 +1,7 @@
 //! What the document says of each operation.
 
+mod live;
+
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::link::Link;
@@ -12,6 +14,8 @@ use crate::http::sessions::{CreateBody, DeleteBody, GetParams, ListParams, Updat
 use crate::model::{Message, MessageId, Role, Session, SessionId, Timestamp};
 
 use super::Doc;
+
+pub(in crate::http) use live::{events, socket, ticket};
 
 const SERVICE: &str = "service";
 const SESSIONS: &str = "sessions";

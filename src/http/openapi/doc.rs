@@ -187,6 +187,25 @@ impl Doc {
         self.names::<T>()
     }
 
+    /// It answers 200 with one `T` after another, as they come, in this format.
+    pub(super) fn streams<T: ToSchema>(mut self, media_type: &str, description: &str) -> Self {
+        let content = ContentBuilder::new().schema(Some(any_text().build())).build();
+        let response = answer(description).content(media_type, content);
+        self.operation = self.operation.response("200", response);
+        self.names::<T>()
+    }
+
+    /// Who was cut off can go on from where that was.
+    pub(super) fn resumes(self) -> Self {
+        self.header("Last-Event-ID", "the id of the last event that came; beats since", any_text())
+    }
+
+    /// It answers 101 and goes on in another protocol.
+    pub(super) fn switches(mut self, description: &str) -> Self {
+        self.operation = self.operation.response("101", answer(description));
+        self
+    }
+
     /// It answers 304 to a caller who has what it would give.
     pub(super) fn unchanged(mut self) -> Self {
         self = self.header("If-None-Match", "the ETag of what the caller has", any_text());

@@ -19,9 +19,13 @@ enum Codes {
 
 use Codes::{Known, Like};
 
-const REFUSALS: [(u16, Codes, &str); 13] = [
+const REFUSALS: [(u16, Codes, &str); 14] = [
     (400, Like("^(missing|invalid)_[a-z_]+$"), "a value is missing or breaks a rule"),
-    (401, Known(&["missing_token", "invalid_token"]), "no token, or not a good one"),
+    (
+        401,
+        Known(&["missing_token", "invalid_token", "invalid_ticket"]),
+        "no token or ticket, or not a good one",
+    ),
     (
         403,
         Known(&["user_mismatch", "user_not_allowed", "local_only", "origin_not_allowed"]),
@@ -38,6 +42,7 @@ const REFUSALS: [(u16, Codes, &str); 13] = [
     (413, Known(&["body_too_large"]), "the body is larger than 1 MiB"),
     (415, Known(&["unsupported_media_type"]), "the body is not declared as JSON"),
     (422, Known(&["idempotency_key_reused"]), "the key was used for another request"),
+    (426, Known(&["upgrade_required"]), "it is no request for a WebSocket of version 13"),
     (431, Known(&["head_too_large"]), "request line and headers are larger than 32 KiB"),
     (500, Known(&["internal"]), "a fault of the server, whose log has more by the request id"),
     (503, Known(&["busy", "stopping", "storage_failed", "timeout"]), "try again later"),

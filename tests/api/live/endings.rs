@@ -1,0 +1,172 @@
+//! How listening ends, and what keeps it going.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::limits::{FOR_EVER, patient};
+use crate::support::{By, EITHER, Listener, Mode, Setup, TestServer, read_to_end};
+
+use super::upgrading;
+
+const SOON: Duration = Duration::from_millis(20);
+
+#[tokio::test]
+async fn a_listener_to_one_session_is_told_of_its_deletion_and_no_more() {
+    let server = TestServer::start().await;
+    let ann = server.user("ann");
+    for by in EITHER {
+        let session = ann.create_session("hi").await;
+        let mut listener = ann.listen(by, &format!("sessionId={session}")).await;
+
+        ann.delete(&session).await.expect(200);
+
+        assert_eq!(listener.hear_of().await, ["session.deleted -"]);
+        let told = (by == By::Socket).then(|| (4404, "session deleted".to_owned()));
+        assert_eq!(listener.end().await, told);
+    }
+}
+
+#[tokio::test]
+async fn listeners_do_not_hold_up_a_server_that_stops() {
+    let server = patient().start().await;
+    let ann = server.user("ann");
+    let (mut stream, mut socket) =
+        (ann.listen(By::Stream, "").await, ann.listen(By::Socket, "").await);
+    // One that has gone without a word, and one that does not say goodbye.
+    drop(ann.listen(By::Socket, "").await);
+    let _silent = ann.listen(By::Socket, "").await;
+
+    let stopping = server.stop();
+    let ends = async { (stream.end().await, socket.end().await) };
+    let (stopped, ends) =
+        tokio::join!(tokio::time::timeout(Duration::from_secs(5), stopping), ends);
+
+    assert_eq!(ends, (None, Some((1001, "server is stopping".to_owned()))));
+    assert!(stopped.is_ok(), "it waited for listeners");
+}
+
+#[tokio::test]
+async fn a_silent_stream_has_comments() {
+    let server = patient().limits(|limits| limits.comment_every = SOON).start().await;
+    let mut listener = server.user("ann").listen(By::Stream, "").await;
+
+    for _ in 0..3 {
+        assert_eq!(listener.stream().block().await.unwrap(), ":");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_outlasts_all_that_ends_other_answers() {
+    let quick = patient().limits(|limits| {
+        (limits.request_time, limits.comment_every) = (SOON, SOON * 20);
+    });
+    let quick = quick.patience(|patience| {
+        (patience.head, patience.idle) = (SOON, SOON);
+        (patience.stall, patience.behind) = (SOON, SOON);
+    });
+    let server = quick.start().await;
+    let mut listener = server.user("ann").listen(By::Stream, "").await;
+
+    assert_eq!(listener.stream().block().await.unwrap(), ":");
+    server.user("ann").create(json!({ "title": "still" })).await.expect(201);
+    assert_eq!(listener.hear_of().await, ["session.created still"]);
+}
+
+#[tokio::test]
+async fn a_socket_that_answers_pings_stays_open() {
+    let server = patient().limits(|limits| limits.ping_every = SOON).start().await;
+    let ann = server.user("ann");
+    let Listener::Socket(mut socket) = ann.listen(By::Socket, "").await else { unreachable!() };
+
+    // Each is answered as it is read.
+    for _ in 0..5 {
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::Ping("".into()));
+    }
+    ann.create(json!({ "title": "still" })).await.expect(201);
+    assert_eq!(Listener::Socket(socket).hear_of().await, ["session.created still"]);
+}
+
+#[tokio::test]
+async fn a_socket_whose_pings_go_unanswered_is_closed() {
+    let setup = patient().limits(|limits| limits.ping_every = SOON).max_connections(1);
+    let server = setup.start().await;
+    let listener = server.user("ann").listen(By::Socket, "").await;
+    let Listener::Socket(socket) = listener else { unreachable!() };
+
+    // Without the code that answers.
+    let mut socket = socket.into_inner();
+    let heard = read_to_end(&mut socket).await;
+
+    assert_eq!(heard.matches('\0').count(), 2, "pings before it: {heard:?}");
+    assert!(heard.ends_with("pings went unanswered"), "{heard:?}");
+    server.get("/health").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_said_to_a_socket_is_ignored_up_to_a_limit() {
+    let server = TestServer::start().await;
+    let ann = server.user("ann");
+    for too_long in [4097, 16 * 1024 + 1] {
+        let mut listener = ann.listen(By::Socket, "").await;
+        listener.say(Message::text("x".repeat(4096))).await;
+        listener.say(Message::binary(vec![0; 4096])).await;
+        ann.create(json!({ "title": "heard" })).await.expect(201);
+        assert_eq!(listener.hear_of().await, ["session.created heard"]);
+
+        listener.say(Message::text("x".repeat(too_long))).await;
+
+        let told = "message is longer than 4096 bytes".to_owned();
+        assert_eq!(listener.end().await, Some((1009, told)));
+    }
+}
+
+#[tokio::test]
+async fn a_socket_holds_its_place_until_it_is_closed() {
+    let server = patient().max_connections(1).start().await;
+    let mut listener = server.user("ann").listen(By::Socket, "").await;
+    let mut health = Box::pin(server.get("/health").send());
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut health).await;
+    assert!(early.is_err(), "it was served beside the socket");
+
+    listener.say(Message::Close(None)).await;
+
+    health.await.expect(200);
+    let Listener::Socket(mut socket) = listener else { unreachable!() };
+    assert_eq!(socket.next().await.unwrap().unwrap(), Message::Close(None));
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_gets_no_socket() {
+    let server = Setup::new(Mode::Off).start().await;
+    let ask = |origin: Option<&str>| {
+        let call = upgrading(server.get("/api/ws?userId=ann"), By::Socket);
+        match origin {
+            Some(origin) => call.origin(origin),
+            None => call,
+        }
+    };
+
+    for origin in ["https://evil.example", "http://localhost:3001", "null"] {
+        ask(Some(origin)).send().await.assert_error(403, "origin_not_allowed");
+    }
+    let headers = [("origin".parse().unwrap(), "http://localhost:3000".to_owned())];
+    let mut listener = server.listen_to(By::Socket, "/api/ws?userId=ann", headers).await;
+    server.user("ann").create(json!({ "title": "heard" })).await.expect(201);
+    assert_eq!(listener.hear_of().await, ["session.created heard"]);
+}
+
+#[tokio::test]
+async fn what_is_no_request_for_a_socket_is_told_so_and_costs_no_ticket() {
+    let server = patient().patience(|patience| patience.behind = FOR_EVER).start().await;
+    let ticket = server.user("ann").post("/api/events/ticket", json!({})).await.expect(201);
+    let path = format!("/api/ws?ticket={}", ticket["ticket"].as_str().unwrap());
+
+    let refused = server.get(&path).send().await;
+
+    refused.assert_error(426, "upgrade_required");
+    assert_eq!(refused.header("upgrade"), Some("websocket"));
+    server.listen_to(By::Socket, &path, []).await;
+}
