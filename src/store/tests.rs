@@ -209,7 +209,6 @@ async fn a_deleted_session_is_swept_from_the_file() {
 }
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the writer has ended")]
 async fn a_deleted_message_leaves_nothing_in_the_file() {
     for is_settled in [false, true] {
         let folder = tempfile::tempdir().unwrap();
