@@ -224,7 +224,8 @@ async fn a_deleted_message_leaves_nothing_in_the_file() {
         delete_message(&store, &session, "m").await;
         store.close().unwrap();
 
-        let tx = Database::open(&config.path).unwrap().begin_read().unwrap();
+        let db = Database::open(&config.path).unwrap();
+        let tx = db.begin_read().unwrap();
         let ids = tx.open_table(tables::SESSION_AND_MESSAGE_ID_TO_PLACE).unwrap();
         assert_eq!(ids.len().unwrap(), 0);
         let messages = tx.open_table(tables::SESSION_AND_PLACE_TO_MESSAGES).unwrap();
