@@ -59,7 +59,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(64))]
+    #![proptest_config(config(32))]
 
     #[test]
     fn the_store_does_what_a_model_in_memory_does(ops in vec(op(), 1..60)) {
