@@ -80,16 +80,26 @@ impl Fold {
                 out.extend_from_slice(&[*lead, *second, *third]);
                 rest
             }
-            [lead @ 0xc2..0xe0, second, rest @ ..] => {
-                let code = u32::from(lead & 0x1f) << 6 | u32::from(second & 0x3f);
-                match char::from_u32(code) {
-                    Some(c) => self.char(c, out),
-                    None => out.extend_from_slice(&[*lead, *second]),
-                }
-                rest
-            }
+            [0xc2..0xe0, ..] => self.run_of_two(text, out),
             _ => self.first_of_any(text, out),
         }
+    }
+
+    /// Appends characters of two bytes each that are folded to two bytes each, as those of a word
+    /// in Greek or Cyrillic are; the first, whatever it becomes.
+    #[inline]
+    fn run_of_two<'t>(&self, text: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
+        let mut rest = text;
+        while let [lead @ 0xc2..0xe0, second, behind @ ..] = rest {
+            let code = usize::from(lead & 0x1f) << 6 | usize::from(second & 0x3f);
+            let at = code.wrapping_sub(TABLE_BEGIN as usize);
+            let Some(Short::Two(folded)) = self.table.get(at) else {
+                break;
+            };
+            out.extend_from_slice(folded);
+            rest = behind;
+        }
+        if rest.len() == text.len() { self.first_of_any(text, out) } else { rest }
     }
 
     fn first_of_any<'t>(&self, text: &'t [u8], out: &mut Vec<u8>) -> &'t [u8] {
