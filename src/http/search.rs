@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::model::{Invalid, PageSize, Role, SessionId, Timestamp};
 use crate::search::Query;
@@ -16,11 +16,20 @@ use super::openapi::Moment;
 use super::reply::{Reply, json};
 use super::{ApiError, App};
 
+/// Something besides spaces, quotes, and what folding leaves out.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    max_length = 256,
+    pattern = r#"^[^\x00]*[^\s\x00-\x1f"\u201c-\u201f\u00ab\u00bb\u00ad\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u1ab0-\u1aff\u1dc0-\u1dff\u200b-\u200f\u2060\u20d0-\u20ff\ufe00-\ufe2f\ufeff][^\x00]*$"#
+)]
+struct Words(#[expect(dead_code, reason = "is only described")] String);
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SearchParams {
     /// Words, and phrases in quotes: all of them are looked for.
-    #[param(required = true, max_length = 256, example = "tides")]
+    #[param(inline, value_type = Words, required = true, example = "tides")]
     q: Option<String>,
     /// Only in this session.
     #[param(inline, value_type = SessionId, required = false)]

@@ -42,7 +42,7 @@ pub struct Message<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = MessageId, required = false)]
     pub parent_id: Option<Cow<'a, RawValue>>,
-    /// What is shown of it, as it was sent; absent when none were given.
+    /// What is shown of it, if that is more than text; absent when none were given.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Parts, required = false)]
     pub parts: Option<Cow<'a, RawValue>>,

@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::Invalid;
 use super::metadata::{Metadata, depth};
 
-/// A JSON array of objects, byte for byte as it was sent. Its size is bounded by the request's.
+/// A JSON array of at least one object, byte for byte as it was sent. Its size is bounded by the request's.
 #[derive(Debug, Clone)]
 pub struct Parts {
     json: Box<RawValue>,
@@ -21,7 +21,7 @@ pub struct Parts {
 impl PartialSchema for Parts {
     fn schema() -> RefOr<Schema> {
         let part = ObjectBuilder::new();
-        ArrayBuilder::new().items(part).into()
+        ArrayBuilder::new().items(part).min_items(Some(1)).into()
     }
 }
 
@@ -47,6 +47,9 @@ impl Parts {
         let parts: Vec<&RawValue> = serde_json::from_str(json.get()).map_err(|_| wrong())?;
         if parts.iter().any(|part| !part.get().starts_with('{')) {
             return Err(wrong());
+        }
+        if parts.is_empty() {
+            return Err(Invalid::wrong("parts", "is empty; leave it out or send one part"));
         }
         if depth(json.get()) > Metadata::MAX_DEPTH {
             let problem = format!("is nested deeper than {} levels", Metadata::MAX_DEPTH);
@@ -96,13 +99,13 @@ mod tests {
 
         assert_eq!(parts.as_raw().get(), text);
         assert_eq!(parts.text(), "Caf\u{e9} noir");
-        assert_eq!(parse("[]").unwrap().text(), "");
+        assert_eq!(parse(r#"[{"type":"step-start"}]"#).unwrap().text(), "");
     }
 
     #[test]
     fn other_values_are_refused() {
         let deep = format!("[{}1{}]", "{\"a\":".repeat(64), "}".repeat(64));
-        for text in ["{}", "1", "\"[]\"", "[1]", "[[]]", "[{}, null]", &deep] {
+        for text in ["{}", "[]", "1", "\"[]\"", "[1]", "[[]]", "[{}, null]", &deep] {
             assert_eq!(parse(text).unwrap_err().field, "parts", "{text}");
         }
         assert!(parse(r#"[{"type":"text","text":"a\u0000"}]"#).is_err());

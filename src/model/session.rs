@@ -57,7 +57,7 @@ pub struct Session<'a> {
     #[serde(default)]
     #[schema(required = true)]
     pub pinned: bool,
-    /// Words by which its user finds it.
+    /// Words to find it by.
     #[serde(default = "no_tags", borrow)]
     #[schema(value_type = Tags)]
     pub tags: Cow<'a, RawValue>,

@@ -32,8 +32,8 @@ pub struct SessionUpdate {
 ///
 /// # Errors
 /// [`SessionError::NotFound`] if the caller has none of that id; [`SessionError::Stale`] if it is
-/// not among those that the caller has seen; [`SessionError::Invalid`] if merged metadata would be too large;
-/// [`SessionError::KeyReused`]; [`SessionError::Store`].
+/// not among those that the caller has seen; [`SessionError::Invalid`] if merged metadata would be
+/// too large; [`SessionError::KeyReused`]; [`SessionError::Store`].
 pub async fn update(
     store: &Store,
     caller: UserId,

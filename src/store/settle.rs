@@ -29,8 +29,8 @@ type ByteKey = &'static [u8];
 /// two reads.
 const SESSIONS_BYTES: usize = 16_000;
 
-/// Size of a run of messages: with its key it fills a page of 8 KiB; small, as the newest one of a session is rewritten whenever messages
-/// are added to it.
+/// Size of a run of messages: with its key it fills a page of 8 KiB; small, as the newest one of a
+/// session is rewritten whenever messages are added to it.
 const MESSAGES_BYTES: usize = 8000;
 
 /// The tables that settling writes.

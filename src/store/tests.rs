@@ -52,6 +52,17 @@ async fn save(store: &Store, session: &SessionRef, id: &str) -> Result<(), Store
     store.write("save_message", work).await
 }
 
+async fn delete_message(store: &Store, session: &SessionRef, id: &str) {
+    let (session, id) = (session.clone(), MessageId::parse(id).unwrap());
+    let work = move |tx: &mut WriteTx<'_>| {
+        let (message, stored) = (tx.message(&session, &id)?.unwrap(), tx.row(&session)?);
+        let at = stored.updated_at.next();
+        tx.delete_message(&session, &id, &message, Row { updated_at: at, ..stored });
+        Ok::<_, StoreError>(())
+    };
+    store.write("delete_message", work).await.unwrap();
+}
+
 async fn delete(store: &Store, session: &SessionRef) {
     let session = session.clone();
     let work = move |tx: &mut WriteTx<'_>| {
@@ -195,6 +206,31 @@ async fn a_deleted_session_is_swept_from_the_file() {
     assert_eq!(len(tables::SESSION_AND_PLACE_TO_MESSAGES), 0);
     let ids = tx.open_table(tables::SESSION_AND_MESSAGE_ID_TO_PLACE).unwrap();
     assert_eq!(ids.len().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_deleted_message_leaves_nothing_in_the_file() {
+    for is_settled in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder, 1 << 20);
+        let mut store = Store::open(&config, clock()).unwrap();
+        let session = create(&store, "s", "ann").await;
+        save(&store, &session, "m").await.unwrap();
+        if is_settled {
+            store.close().unwrap();
+            store = Store::open(&config, clock()).unwrap();
+        }
+        let session = store.read(|tx| tx.session(&session.id)).unwrap().unwrap();
+        delete_message(&store, &session, "m").await;
+        store.close().unwrap();
+
+        let db = Database::open(&config.path).unwrap();
+        let tx = db.begin_read().unwrap();
+        let ids = tx.open_table(tables::SESSION_AND_MESSAGE_ID_TO_PLACE).unwrap();
+        assert_eq!(ids.len().unwrap(), 0);
+        let messages = tx.open_table(tables::SESSION_AND_PLACE_TO_MESSAGES).unwrap();
+        assert_eq!(messages.len().unwrap(), 0);
+    }
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 //!
 //! Both look at the [`View`]: what is fresh, and under it the tables. A [`WriteTx`] adds what the
 //! operations of its batch have done so far. It changes no table: it notes
-//! [`Step`](super::step::Step)s, which the writer puts on disk.
+//! steps, which the writer puts on disk.
 
 mod committed;
 mod layers;
 mod listing;
+mod order;
 mod write;
 
 use std::ops::{Bound, ControlFlow};
@@ -194,20 +195,4 @@ pub(super) fn read_number(
 ) -> Result<Option<u64>, StoreError> {
     let number = meta.get(key)?;
     number.map(|number| record::unseal_number("number", key, number.value())).transpose()
-}
-
-fn comes_before<P: Ord>(place: P, other: P, newest_first: bool) -> bool {
-    if newest_first { place > other } else { place < other }
-}
-
-/// Whether a range can hold nothing, which maps and redb answer with a panic if its ends cross.
-fn is_empty<P: Ord>((from, to): (Bound<P>, Bound<P>)) -> bool {
-    match (from, to) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(from), Bound::Included(to)) => from > to,
-        (
-            Bound::Included(from) | Bound::Excluded(from),
-            Bound::Included(to) | Bound::Excluded(to),
-        ) => from >= to,
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Call, Mode, Reply, Setup, TestServer, User, encode};
+use crate::support::{Call, Mode, Reply, Setup, TestServer, User, encode, message_path};
 
 const MODES: [Mode; 3] = [Mode::Off, Mode::Local, Mode::Jwt];
 
@@ -12,7 +12,8 @@ fn each_route<'a>(user: &User<'a>, id: &str) -> Vec<Call<'a>> {
     let get = |path: String| user.request("GET", &path);
     let post = |path: &str, body: Value| user.posting(path, body);
     let said = json!({ "sessionId": id, "role": "user", "content": "hi", "id": "m1" });
-    vec![
+    let mut routes = each_route_by_path(user, &format!("/api/sessions/{part}"));
+    routes.extend([
         get(format!("/api/sessions/{part}")),
         get(format!("/api/sessions/get?sessionId={part}")),
         get(format!("/api/sessions/messages?sessionId={part}")),
@@ -24,19 +25,67 @@ fn each_route<'a>(user: &User<'a>, id: &str) -> Vec<Call<'a>> {
         post("/api/sessions/update", json!({ "sessionId": id })),
         post("/api/sessions/update", json!({ "sessionId": id, "metadata": {"a": 1} })),
         post("/api/sessions/delete", json!({ "sessionId": id })),
+    ]);
+    routes
+}
+
+/// Those that name the session in their path, and its message `m1`.
+fn each_route_by_path<'a>(user: &User<'a>, session: &str) -> Vec<Call<'a>> {
+    let (messages, message) = (format!("{session}/messages"), format!("{session}/messages/m1"));
+    let said = json!({ "role": "user", "content": "hi", "id": "m1", "parentId": "m1" });
+    let merging = ("content-type", "application/merge-patch+json");
+    vec![
+        user.request("GET", session).header("if-none-match", "*"),
+        user.request("GET", &messages),
+        user.request("GET", &format!("{messages}?limit=1&order=desc")).header("if-none-match", "*"),
+        user.request("GET", &message),
+        user.request("HEAD", &message),
+        user.posting(&messages, said.clone()),
+        user.posting(&messages, said.clone()).header("if-match", "*"),
+        user.posting(&messages, said).header("idempotency-key", "k"),
+        user.posting(&messages, json!({ "role": "user", "content": "x", "expectedCount": 9 })),
+        user.patching(session, json!({ "title": "mine", "pinned": true, "tags": ["x"] })),
+        user.patching(session, json!({})).header("if-match", "\"x\""),
+        user.request("PATCH", session).header(merging.0, merging.1).body(r#"{"metadata":{}}"#),
+        user.patching(&message, json!({ "content": "mine" })),
+        user.patching(&message, json!({})).header("if-match", "\"x\""),
+        user.request("DELETE", &message),
+        user.request("DELETE", &message).header("if-match", "\"x\""),
+        user.request("DELETE", session).header("if-match", "\"x\""),
+        user.request("DELETE", session),
     ]
 }
 
+/// A status, headers and a body.
+type Seen = (u16, Vec<(String, String)>, String);
+
 /// What can be told apart of an answer: everything but its date.
-fn seen(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
+fn seen(reply: &Reply) -> Seen {
     let headers = reply.headers.iter().filter(|(name, _)| *name != "date");
     let headers = headers.map(|(name, value)| (name.to_string(), format!("{value:?}")));
     (reply.status.as_u16(), headers.collect(), reply.text().to_owned())
 }
 
-async fn see_each_route(user: &User<'_>, id: &str) -> Vec<(u16, Vec<(String, String)>, String)> {
+async fn see_each_route(user: &User<'_>, id: &str) -> Vec<Seen> {
     let mut all = Vec::new();
     for call in each_route(user, id) {
+        all.push(seen(&call.header("x-request-id", "same").send().await));
+    }
+    all
+}
+
+/// Each way in which `user` can ask for a message of their session `bobs`.
+async fn see_message(user: &User<'_>, id: &str) -> Vec<Seen> {
+    let path = message_path("bobs", id);
+    let follow = json!({ "role": "user", "content": "hi", "parentId": id });
+    let calls = [
+        user.request("GET", &path),
+        user.patching(&path, json!({ "content": "mine" })).header("if-match", "*"),
+        user.request("DELETE", &path),
+        user.posting("/api/sessions/bobs/messages", follow),
+    ];
+    let mut all = Vec::new();
+    for call in calls {
         all.push(seen(&call.header("x-request-id", "same").send().await));
     }
     all
@@ -57,6 +106,7 @@ async fn anothers_session_cannot_be_told_from_one_that_never_was_or_was_deleted(
         let never_was = see_each_route(&bob, "notes").await;
         let body = json!({ "sessionId": "notes", "firstMessage": "secret", "metadata": {"k": 1} });
         ann.create(body).await.expect(201);
+        ann.say("notes", "m1", "more").await.expect(201);
         let before = everything(&ann, "notes").await;
         let anothers = see_each_route(&bob, "notes").await;
         assert_eq!(everything(&ann, "notes").await, before);
@@ -65,7 +115,7 @@ async fn anothers_session_cannot_be_told_from_one_that_never_was_or_was_deleted(
         let deleted_by_oneself = see_each_route(&ann, "notes").await;
 
         assert!(never_was.iter().all(|(status, ..)| *status == 404), "{never_was:?}");
-        assert!(never_was[0].2.contains("session_not_found"));
+        assert!(never_was[0].2.contains("session_not_found"), "{}", never_was[0].2);
         assert_eq!(anothers, never_was, "{mode:?}");
         assert_eq!(deleted, never_was, "{mode:?}");
         assert_eq!(deleted_by_oneself, never_was, "{mode:?}");
@@ -140,6 +190,28 @@ async fn message_ids_belong_to_their_session() {
     }
     assert_eq!(ann.texts(&sessions[0].1).await, ["1", "minted"]);
     assert_eq!(bob.texts(&sessions[2].1).await.len(), 3);
+}
+
+#[tokio::test]
+async fn anothers_message_cannot_be_told_from_one_that_never_was() {
+    for mode in MODES {
+        let server = Setup::new(mode).start().await;
+        let (ann, bob) = (server.user("ann"), server.user("bob"));
+        for (user, session) in [(&ann, "anns"), (&bob, "bobs")] {
+            user.create(json!({ "sessionId": session })).await.expect(201);
+        }
+        let never_was = see_message(&bob, "secret").await;
+        ann.say("anns", "secret", "text").await.expect(201);
+        let minted = ann.save_message("anns", "user", "text").await.expect(201);
+        let before = everything(&ann, "anns").await;
+
+        assert!(never_was.iter().all(|(status, ..)| *status == 404), "{never_was:?}");
+        assert!(never_was[0].2.contains("message_not_found"), "{}", never_was[0].2);
+        assert_eq!(see_message(&bob, "secret").await, never_was, "{mode:?}");
+        assert_eq!(see_message(&bob, minted["id"].as_str().unwrap()).await, never_was, "{mode:?}");
+        assert_eq!(everything(&ann, "anns").await, before);
+        assert_eq!(bob.texts("bobs").await, [""; 0]);
+    }
 }
 
 #[tokio::test]

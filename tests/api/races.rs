@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Reply, TestServer, User, all_at_once};
+use crate::support::{Reply, TestServer, User, all_at_once, message_path};
 
 const CREATE: &str = "/api/sessions/create";
 const SAVE: &str = "/api/sessions/save-message";
@@ -77,6 +77,34 @@ async fn messages_that_are_saved_at_once_are_all_counted() {
     assert_counted(&ann, &session, 101).await;
     let last = ann.texts(&session).await.pop().unwrap();
     assert_eq!(ann.session(&session).await.expect(200)["lastMessage"], last);
+}
+
+#[tokio::test]
+async fn a_session_shows_what_is_left_of_messages_that_were_edited_and_deleted_at_once() {
+    let server = TestServer::start().await;
+    let ann = server.user("ann");
+    ann.create(json!({ "sessionId": "s" })).await.expect(201);
+
+    for round in 0..10 {
+        let said = format!("said in {round}");
+        let save = |id| json!({ "sessionId": "s", "role": "user", "content": said, "id": id });
+        let call = |number: usize| {
+            let id = (number / 3).to_string();
+            let path = message_path("s", &id);
+            match number % 3 {
+                0 => ann.posting(SAVE, save(id)),
+                1 => ann.patching(&path, json!({ "content": format!("edited in {round}") })),
+                _ => ann.request("DELETE", &path),
+            }
+        };
+        let replies = all_at_once((0..60).map(call)).await;
+        counts(&replies, [200, 201, 404, 409]);
+
+        let (session, texts) = (ann.session("s").await.expect(200), ann.texts("s").await);
+        assert_eq!(session["messageCount"], texts.len());
+        assert_eq!(session["firstMessage"], json!(texts.first()));
+        assert_eq!(session["lastMessage"], json!(texts.last()));
+    }
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use call::{Call, Reply, body_in_chunks, body_that_never_comes};
 pub(crate) use listen::{By, EITHER, Listener, content_in, cursor_in};
-pub(crate) use user::{User, encode, mint};
+pub(crate) use user::{User, encode, message_path, mint};
 
 /// The time that a test's clock starts with: 2026-11-23T05:32:17.622Z.
 pub(crate) const START_MICROS: u64 = 1_795_411_937_622_000;

@@ -7,5 +7,6 @@
 
 mod cli;
 mod crash;
+mod rewrites;
 mod signals;
 mod support;

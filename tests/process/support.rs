@@ -216,6 +216,19 @@ impl Connection {
         self.read_reply()
     }
 
+    /// A request with a JSON body; `more` are whole header lines.
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        more: &str,
+    ) -> io::Result<Reply> {
+        let body = body.to_string();
+        self.send(&format!("{}{body}", head(method, path, body.len(), more)))?;
+        self.read_reply()
+    }
+
     pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
         self.0.get_mut().write_all(text.as_bytes())
     }
@@ -268,8 +281,12 @@ impl Connection {
 
 /// The head of a POST of JSON; `more` are whole header lines.
 pub(crate) fn post_head(path: &str, length: usize, more: &str) -> String {
+    head("POST", path, length, more)
+}
+
+fn head(method: &str, path: &str, length: usize, more: &str) -> String {
     format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n{more}\r\n"
     )
 }

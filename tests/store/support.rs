@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use orion_chat::model::{
-    Clock, Content, Metadata, PageSize, Role, SessionId, Timestamp, Title, UserId,
+    Clock, Content, MessageId, Metadata, PageSize, Role, SessionId, Tag, Timestamp, Title, UserId,
 };
 use orion_chat::sessions::{
     self, Draft, History, HistoryQuery, ListQuery, NewSession, SessionError, SortBy, SortOrder,
@@ -40,6 +40,10 @@ pub(crate) fn user(id: &str) -> UserId {
 
 pub(crate) fn session_id(id: &str) -> SessionId {
     SessionId::parse(id).unwrap()
+}
+
+pub(crate) fn message_id(id: &str) -> MessageId {
+    MessageId::parse(id).unwrap()
 }
 
 pub(crate) fn content(text: &str) -> Content {
@@ -123,11 +127,24 @@ pub(crate) struct Listing {
     pub(crate) order: SortOrder,
     pub(crate) from: Option<Timestamp>,
     pub(crate) to: Option<Timestamp>,
+    pub(crate) archived: Option<bool>,
+    pub(crate) pinned: Option<bool>,
+    pub(crate) tag: Option<&'static str>,
+    pub(crate) pinned_first: bool,
 }
 
 impl Listing {
-    pub(crate) const NEWEST: Self =
-        Self { by: SortBy::UpdatedAt, order: SortOrder::Desc, from: None, to: None };
+    /// Every session, the one that changed last first.
+    pub(crate) const NEWEST: Self = Self {
+        by: SortBy::UpdatedAt,
+        order: SortOrder::Desc,
+        from: None,
+        to: None,
+        archived: None,
+        pinned: None,
+        tag: None,
+        pinned_first: false,
+    };
 }
 
 pub(crate) fn page_size(rows: usize) -> PageSize {
@@ -146,10 +163,10 @@ pub(crate) fn list_page(
         sort_order: listing.order,
         created_from: listing.from,
         created_to: listing.to,
-        archived: None,
-        pinned: None,
-        tag: None,
-        pinned_first: false,
+        archived: listing.archived,
+        pinned: listing.pinned,
+        tag: listing.tag.map(|tag| Tag::parse("tag", tag.to_owned()).unwrap()),
+        pinned_first: listing.pinned_first,
         limit: page_size(limit),
         cursor,
     };
@@ -229,5 +246,15 @@ pub(crate) fn history(
 
 pub(crate) fn get(store: &Store, caller: &str, id: &str) -> Result<String, SessionError> {
     let json = sessions::get(store, &user(caller), &session_id(id))?;
+    Ok(String::from_utf8(json).unwrap())
+}
+
+pub(crate) fn get_message(
+    store: &Store,
+    caller: &str,
+    session: &str,
+    id: &str,
+) -> Result<String, SessionError> {
+    let json = sessions::get_message(store, &user(caller), &session_id(session), &message_id(id))?;
     Ok(String::from_utf8(json).unwrap())
 }

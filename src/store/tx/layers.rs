@@ -1,6 +1,5 @@
 //! What is found where: in what is fresh, and under that in the tables.
 
-use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -12,7 +11,8 @@ use crate::store::step::Answer;
 use crate::store::tables::Place;
 
 use super::committed::Tables;
-use super::{Row, SessionRef, StoredMessage, comes_before, is_empty};
+use super::order::{comes_before, directed, is_empty, overlaid};
+use super::{Row, SessionRef, StoredMessage};
 
 /// Layers of what is fresh, each of which hides what those behind it and the tables have.
 #[derive(Debug, Clone, Copy)]
@@ -79,9 +79,10 @@ impl Layers<'_> {
         if is_empty(bounds) {
             return Ok(ControlFlow::Continue(()));
         }
-        let users = self.fresh.iter().rev().filter_map(|fresh| fresh.user(user));
-        let fresh: BTreeMap<_, _> = users.flat_map(|user| user.messages(number, bounds)).collect();
-        let mut rows = directed(fresh.into_iter(), newest_first).peekable();
+        let users = self.fresh.iter().filter_map(|fresh| fresh.user(user));
+        let fresh = users.map(|user| directed(user.messages(number, bounds), newest_first));
+        let fresh = fresh.reduce(|above, below| overlaid(above, below, newest_first));
+        let mut rows = fresh.unwrap_or_else(|| Box::new(std::iter::empty())).peekable();
         let mut show = |at, json: Option<&[u8]>| match json {
             Some(json) => each(at, json),
             None => ControlFlow::Continue(()),
@@ -117,11 +118,4 @@ impl Layers<'_> {
         }
         Ok(self.tables.answer(user, key)?.map(Arc::new))
     }
-}
-
-fn directed<'a, T>(
-    rows: impl DoubleEndedIterator<Item = T> + 'a,
-    newest_first: bool,
-) -> Box<dyn Iterator<Item = T> + 'a> {
-    if newest_first { Box::new(rows.rev()) } else { Box::new(rows) }
 }

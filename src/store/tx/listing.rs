@@ -9,7 +9,8 @@ use crate::store::run::{self, PackedRow, Span};
 use crate::store::step::FreshSession;
 use crate::store::tables::{self, Place};
 
-use super::{ListedRow, ReadTx, SessionRange, comes_before, is_empty};
+use super::order::{comes_before, is_empty, next};
+use super::{ListedRow, ReadTx, SessionRange};
 
 impl ReadTx<'_> {
     /// Shows `each` the rows of `user`'s sessions in `range`, until it breaks off.
@@ -92,8 +93,4 @@ impl ReadTx<'_> {
         }
         Ok(ControlFlow::Continue(()))
     }
-}
-
-fn next<T>(rows: &mut impl DoubleEndedIterator<Item = T>, newest_first: bool) -> Option<T> {
-    if newest_first { rows.next_back() } else { rows.next() }
 }

@@ -113,6 +113,21 @@ impl Reply {
         self.json()
     }
 
+    /// The version of what it holds.
+    #[track_caller]
+    pub(crate) fn etag(&self) -> &str {
+        self.header("etag").unwrap_or_else(|| panic!("no ETag: {self:?}"))
+    }
+
+    /// Checks that it is a 412 that shows what is stored, with its version.
+    #[track_caller]
+    pub(crate) fn assert_stale(&self, stored: &Self) -> Value {
+        let error = self.expect(412);
+        assert_eq!((&error["code"], &error["current"]), (&"stale".into(), &stored.json()));
+        assert_eq!(self.etag(), stored.etag(), "that of what is stored");
+        error
+    }
+
     /// Checks that it is an error of the contract's shape, with this status and code.
     #[track_caller]
     pub(crate) fn assert_error(&self, status: u16, code: &str) -> Value {

@@ -32,6 +32,12 @@ impl<'a> User<'a> {
         self.server.post(path, body.to_string())
     }
 
+    /// Begins a PATCH of a JSON object as this user; `send` sends it.
+    pub(crate) fn patching(&self, path: &str, body: Value) -> Call<'a> {
+        let call = self.request("PATCH", path).header("content-type", "application/json");
+        call.body(body.to_string())
+    }
+
     /// A GET as this user.
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.request("GET", path).send().await
@@ -40,6 +46,11 @@ impl<'a> User<'a> {
     /// A POST of a JSON object as this user.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
         self.posting(path, body).send().await
+    }
+
+    /// A PATCH of a JSON object as this user.
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Reply {
+        self.patching(path, body).send().await
     }
 
     /// Begins a session with what `body` says of it.
@@ -56,6 +67,24 @@ impl<'a> User<'a> {
     pub(crate) async fn save_message(&self, session: &str, role: &str, content: &str) -> Reply {
         let body = json!({ "sessionId": session, "role": role, "content": content });
         self.post("/api/sessions/save-message", body).await
+    }
+
+    /// Saves a message of this user's under an id of their choice.
+    pub(crate) async fn say(&self, session: &str, id: &str, content: &str) -> Reply {
+        let body = json!({ "role": "user", "content": content, "id": id });
+        self.post(&format!("/api/sessions/{}/messages", encode(session)), body).await
+    }
+
+    pub(crate) async fn message(&self, session: &str, id: &str) -> Reply {
+        self.get(&message_path(session, id)).await
+    }
+
+    pub(crate) async fn edit(&self, session: &str, id: &str, body: Value) -> Reply {
+        self.patch(&message_path(session, id), body).await
+    }
+
+    pub(crate) async fn delete_message(&self, session: &str, id: &str) -> Reply {
+        self.request("DELETE", &message_path(session, id)).send().await
     }
 
     /// The first page of this user's sessions.
@@ -90,6 +119,11 @@ impl<'a> User<'a> {
         let claims = json!({ "sub": self.id, "iss": ISSUER, "aud": AUDIENCE, "exp": now + 3600 });
         mint(&json!({ "alg": "HS256", "typ": "JWT" }).to_string(), &claims.to_string(), SECRET)
     }
+}
+
+/// Where a message is found.
+pub(crate) fn message_path(session: &str, id: &str) -> String {
+    format!("/api/sessions/{}/messages/{}", encode(session), encode(id))
 }
 
 /// A token of any header and payload, signed by HMAC-SHA256.

@@ -1,44 +1,68 @@
-//! The model: what the verbs promise, in plain vectors.
+//! The model: what the verbs promise of sessions, in plain vectors.
 
-use super::*;
+use std::collections::HashMap;
+
+use orion_chat::model::Role;
+use orion_chat::sessions::{SortBy, SortOrder};
+
+use super::METADATA;
+use super::ops::Change;
+use super::rows::{Message, Session, cut};
+
+use crate::support::Listing;
+
+const DAY: u64 = 24 * 3_600_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     NotFound,
     IdTaken,
+    MessageNotFound,
     MessageIdTaken,
+    KeyReused,
 }
+
+/// What a write did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) created: bool,
+    pub(super) replayed: bool,
+    pub(super) json: String,
+}
+
+pub(super) type Outcome = Result<Done, Refusal>;
 
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    /// What its clock shows.
-    pub(super) now: u64,
+    now: u64,
+    /// The latest that the clock ever showed.
+    latest: u64,
     /// In the order in which they were created.
     pub(super) sessions: Vec<Session>,
+    /// By user and key: the fingerprint of what was done last, when, and the answer.
+    answers: HashMap<(&'static str, usize), (u8, u64, Done)>,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Session {
-    pub(super) id: String,
-    pub(super) owner: &'static str,
-    pub(super) title: String,
-    pub(super) metadata: &'static str,
-    pub(super) created: u64,
-    pub(super) updated: u64,
-    pub(super) messages: Vec<Message>,
-}
+impl Done {
+    pub(super) fn new(json: String) -> Self {
+        Self { created: true, replayed: false, json }
+    }
 
-#[derive(Debug, Clone)]
-pub(super) struct Message {
-    /// Not known of the first message that came with its session, until it is read.
-    pub(super) id: Option<String>,
-    pub(super) role: Role,
-    pub(super) text: String,
-    pub(super) at: u64,
-    pub(super) metadata: &'static str,
+    pub(super) fn stored(json: String) -> Self {
+        Self { created: false, replayed: false, json }
+    }
 }
 
 impl Model {
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub(super) fn set_clock(&mut self, micros: u64) {
+        self.now = micros;
+        self.latest = self.latest.max(micros);
+    }
+
     pub(super) fn find(&self, caller: &str, id: &str) -> Result<&Session, Refusal> {
         let mut sessions = self.sessions.iter();
         let found = sessions.find(|session| session.id == id && session.owner == caller);
@@ -51,97 +75,92 @@ impl Model {
         found.ok_or(Refusal::NotFound)
     }
 
+    /// Whether the answer under this key may have been forgotten already, or not: the clock was
+    /// later than it is kept, and was set back since.
+    pub(super) fn is_doubtful(&self, caller: &'static str, key: usize) -> bool {
+        let answered = self.answers.get(&(caller, key));
+        answered.is_some_and(|(_, at, _)| *at + DAY < self.latest && *at + DAY >= self.now)
+    }
+
+    /// Does `work`, unless it was done under this key and with this fingerprint.
+    pub(super) fn once(
+        &mut self,
+        caller: &'static str,
+        once: Option<(usize, u8)>,
+        work: impl FnOnce(&mut Self) -> Outcome,
+    ) -> Outcome {
+        let Some((key, print)) = once else { return work(self) };
+        match self.answers.get(&(caller, key)) {
+            Some((given, at, done)) if *at + DAY >= self.now => {
+                let again = Done { replayed: true, ..done.clone() };
+                return if *given == print { Ok(again) } else { Err(Refusal::KeyReused) };
+            }
+            _ => {}
+        }
+        let done = work(self)?;
+        self.answers.insert((caller, key), (print, self.now, done.clone()));
+        Ok(done)
+    }
+
     pub(super) fn create(
         &mut self,
         owner: &'static str,
         id: String,
         title: Option<&str>,
         first: Option<&str>,
-    ) -> Result<(bool, String), Refusal> {
+    ) -> Outcome {
         if let Some(there) = self.sessions.iter().find(|session| session.id == id) {
             let is_own = there.owner == owner;
-            return if is_own { Ok((false, there.json())) } else { Err(Refusal::IdTaken) };
+            return if is_own { Ok(Done::stored(there.json())) } else { Err(Refusal::IdTaken) };
         }
         let derived = first.map_or("New Chat".to_owned(), |text| cut(text.trim(), 50));
-        let title = title.map_or(derived, str::to_owned);
         let messages = first.map(|text| {
             let (role, text) = (Role::User, text.to_owned());
-            Message { id: None, role, text, at: self.now, metadata: "{}" }
+            Message { id: None, role, text, at: self.now, metadata: "{}", edited: None }
         });
         let session = Session {
             id,
             owner,
-            title,
+            title: title.map_or(derived, str::to_owned),
             metadata: "{}",
+            archived: false,
+            pinned: false,
+            tags: Vec::new(),
             created: self.now,
             updated: self.now,
             messages: messages.into_iter().collect(),
         };
         let json = session.json();
         self.sessions.push(session);
-        Ok((true, json))
+        Ok(Done::new(json))
     }
 
-    /// `ids` are the one that the caller chose, and the one that the message got.
-    pub(super) fn save(
-        &mut self,
-        caller: &str,
-        session: &str,
-        ids: (Option<String>, Option<String>),
-        new: &Text,
-    ) -> Result<(bool, String), Refusal> {
+    pub(super) fn update(&mut self, caller: &str, session: &str, change: &Change) -> Outcome {
         let now = self.now;
         let session = self.find_mut(caller, session)?;
-        let (chosen, got) = ids;
-        let mut stored = session.messages.iter();
-        if let Some(stored) = stored.find(|stored| chosen.is_some() && stored.id == chosen) {
-            let says_the_same = stored.role == new.role && stored.text == new.said;
-            let again = Ok((false, stored.json(&session.id)));
-            return if says_the_same { again } else { Err(Refusal::MessageIdTaken) };
-        }
-        let at = now.max(session.updated + 1);
-        let message = Message {
-            id: chosen.or(got),
-            role: new.role,
-            text: new.said.clone(),
-            at,
-            metadata: new.metadata.map_or("{}", |n| METADATA[n]),
-        };
-        let json = message.json(&session.id);
-        session.updated = at;
-        session.messages.push(message);
-        Ok((true, json))
-    }
-
-    pub(super) fn update(
-        &mut self,
-        caller: &str,
-        session: &str,
-        title: Option<&str>,
-        metadata: Option<usize>,
-    ) -> Result<String, Refusal> {
-        let now = self.now;
-        let session = self.find_mut(caller, session)?;
-        if let Some(title) = title {
-            title.clone_into(&mut session.title);
-        }
-        if let Some(metadata) = metadata {
-            session.metadata = METADATA[metadata];
-        }
-        if title.is_some() || metadata.is_some() {
+        let Change { title, metadata, archived, pinned, tags } = change.clone();
+        let marks = archived.is_some() || pinned.is_some() || tags.is_some();
+        if title.is_some() || metadata.is_some() || marks {
             session.updated = now.max(session.updated + 1);
         }
-        Ok(session.json())
+        session.title = title.unwrap_or_else(|| session.title.clone());
+        session.metadata = metadata.map_or(session.metadata, |metadata| METADATA[metadata]);
+        session.archived = archived.unwrap_or(session.archived);
+        session.pinned = pinned.unwrap_or(session.pinned);
+        session.tags = tags.unwrap_or_else(|| session.tags.clone());
+        Ok(Done::stored(session.json()))
+    }
+
+    pub(super) fn delete(&mut self, caller: &str, session: &str) -> Outcome {
+        self.find(caller, session)?;
+        self.sessions.retain(|other| other.id != session);
+        let json = r#"{"success":true,"message":"Session deleted successfully"}"#;
+        Ok(Done::stored(json.to_owned()))
     }
 
     pub(super) fn list(&self, caller: &str, listing: Listing) -> Vec<String> {
-        let is_within = |session: &&Session| {
-            let created = Timestamp::from_micros(session.created);
-            session.owner == caller
-                && listing.from.is_none_or(|from| from <= created)
-                && listing.to.is_none_or(|to| created <= to)
-        };
-        let mut sessions: Vec<_> = self.sessions.iter().filter(is_within).collect();
+        let is_listed = |session: &&Session| session.owner == caller && session.is_listed(listing);
+        let mut sessions: Vec<_> = self.sessions.iter().filter(is_listed).collect();
         // Stable: those of the same time stay in the order in which they were created.
         sessions.sort_by_key(|session| match listing.by {
             SortBy::UpdatedAt => session.updated,
@@ -150,89 +169,9 @@ impl Model {
         if listing.order == SortOrder::Desc {
             sessions.reverse();
         }
+        if listing.pinned_first {
+            sessions.sort_by_key(|session| !session.pinned);
+        }
         sessions.into_iter().map(Session::json).collect()
     }
-
-    pub(super) fn history(
-        &self,
-        caller: &str,
-        session: &str,
-        order: SortOrder,
-    ) -> Result<Vec<String>, Refusal> {
-        let session = self.find(caller, session)?;
-        let mut rows: Vec<_> =
-            session.messages.iter().map(|message| message.json(&session.id)).collect();
-        if order == SortOrder::Desc {
-            rows.reverse();
-        }
-        Ok(rows)
-    }
-
-    /// The message that came with its session has an id that only a history tells.
-    pub(super) fn learn_first_id(
-        &mut self,
-        caller: &str,
-        id: &str,
-        order: SortOrder,
-        rows: &Result<Vec<String>, Refusal>,
-    ) {
-        let (Ok(session), Ok(rows)) = (self.find_mut(caller, id), rows) else { return };
-        let row = if order == SortOrder::Asc { rows.first() } else { rows.last() };
-        let (Some(first), Some(row)) = (session.messages.first_mut(), row) else { return };
-        if first.id.is_none() {
-            first.id = Some(text_of(row, "id"));
-        }
-    }
-}
-
-impl Session {
-    pub(super) fn json(&self) -> String {
-        let preview = |message: Option<&Message>| {
-            message.map_or("null".to_owned(), |message| quoted(&cut(&message.text, 2000)))
-        };
-        format!(
-            r#"{{"sessionId":{},"userId":{},"title":{},"firstMessage":{},"lastMessage":{},"messageCount":{},"createdAt":{},"updatedAt":{},"metadata":{},"archived":false,"pinned":false,"tags":[]}}"#,
-            quoted(&self.id),
-            quoted(self.owner),
-            quoted(&self.title),
-            preview(self.messages.first()),
-            preview(self.messages.last()),
-            self.messages.len(),
-            shown(self.created),
-            shown(self.updated),
-            self.metadata,
-        )
-    }
-}
-
-impl Message {
-    pub(super) fn json(&self, session: &str) -> String {
-        format!(
-            r#"{{"id":{},"sessionId":{},"role":"{}","content":{},"timestamp":{},"metadata":{}}}"#,
-            quoted(self.id.as_deref().unwrap_or_default()),
-            quoted(session),
-            format!("{:?}", self.role).to_lowercase(),
-            quoted(&self.text),
-            shown(self.at),
-            self.metadata,
-        )
-    }
-}
-
-pub(super) fn text_of(json: &str, member: &str) -> String {
-    let json: Value = serde_json::from_str(json).unwrap();
-    json[member].as_str().unwrap().to_owned()
-}
-
-pub(super) fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
-pub(super) fn shown(micros: u64) -> String {
-    format!("\"{}\"", Timestamp::from_micros(micros))
-}
-
-pub(super) fn cut(text: &str, chars: usize) -> String {
-    let cut: String = text.chars().take(chars).collect();
-    if cut.len() < text.len() { cut + "..." } else { cut }
 }
