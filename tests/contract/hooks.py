@@ -44,9 +44,10 @@ def before_call(context, case, kwargs):
     if not (case.meta and case.meta.generation.mode.is_positive):
         return
     if case.query:
-        case.query.pop("cursor", None)
+        for name in ("cursor", "since", "ticket"):
+            case.query.pop(name, None)
     if case.headers:
-        for name in ("If-Match", "Idempotency-Key"):
+        for name in ("If-Match", "Idempotency-Key", "Last-Event-ID"):
             case.headers.pop(name, None)
     if isinstance(case.body, dict):
         for name in ("expectedCount", "parentId"):

@@ -30,7 +30,7 @@ async fn listen(user: &User<'_>, index: usize, started: String) -> Vec<String> {
     while heard.len() < MESSAGES {
         let mut listener = user.resume(by, &cursor).await;
         let left = MESSAGES - heard.len();
-        let few = usize::from(dice.hash_one(left).to_be_bytes()[0]);
+        let few = usize::from(dice.hash_one(left).to_be_bytes()[0]) + 1;
         for _ in 0..if is_bad { left.min(few) } else { left } {
             let text = listener.text().await.unwrap();
             heard.push(content_in(&text).to_owned());

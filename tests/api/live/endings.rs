@@ -12,6 +12,7 @@ use crate::support::{By, EITHER, Listener, Mode, Setup, TestServer, read_to_end}
 use super::upgrading;
 
 const SOON: Duration = Duration::from_millis(20);
+const SHORT: Duration = Duration::from_millis(300);
 
 #[tokio::test]
 async fn a_listener_to_one_session_is_told_of_its_deletion_and_no_more() {
@@ -61,11 +62,11 @@ async fn a_silent_stream_has_comments() {
 #[tokio::test]
 async fn a_stream_outlasts_all_that_ends_other_answers() {
     let quick = patient().limits(|limits| {
-        (limits.request_time, limits.comment_every) = (SOON, SOON * 20);
+        (limits.request_time, limits.comment_every) = (SHORT, 3 * SHORT);
     });
     let quick = quick.patience(|patience| {
-        (patience.head, patience.idle) = (SOON, SOON);
-        (patience.stall, patience.behind) = (SOON, SOON);
+        (patience.head, patience.idle) = (SHORT, SHORT);
+        (patience.stall, patience.behind) = (SHORT, SHORT);
     });
     let server = quick.start().await;
     let mut listener = server.user("ann").listen(By::Stream, "").await;
@@ -128,7 +129,7 @@ async fn a_socket_holds_its_place_until_it_is_closed() {
     let server = patient().max_connections(1).start().await;
     let mut listener = server.user("ann").listen(By::Socket, "").await;
     let mut health = Box::pin(server.get("/health").send());
-    let early = tokio::time::timeout(Duration::from_millis(200), &mut health).await;
+    let early = tokio::time::timeout(SHORT, &mut health).await;
     assert!(early.is_err(), "it was served beside the socket");
 
     listener.say(Message::Close(None)).await;
