@@ -84,7 +84,8 @@ impl FromRequestParts<App> for Upgrade {
 }
 
 fn upgrade_required(rejection: &WebSocketUpgradeRejection) -> Response {
-    let problem = format!("this is no request for a WebSocket: {rejection}").to_lowercase();
+    let reason = rejection.to_string().to_lowercase();
+    let problem = format!("request does not open a WebSocket: {reason}");
     let message = "open it as a WebSocket of version 13; GET /api/events has the same over HTTP";
     let error = ApiError::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", problem, message);
     let headers = [
