@@ -112,11 +112,6 @@ impl Follower {
         Some(changes)
     }
 
-    /// Lets others have their turn.
-    pub async fn pause(&self) {
-        tokio::task::yield_now().await;
-    }
-
     /// Waits until something was told since the last call of [`Follower::recent`].
     pub async fn changed(&mut self) {
         if self.newest.changed().await.is_err() {

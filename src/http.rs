@@ -49,6 +49,7 @@ use health::Index;
 use live::{sse, ticket, ws};
 use openapi::describe;
 use route::Route;
+use search::Turns;
 
 pub use error::ApiError;
 
@@ -67,8 +68,10 @@ pub struct Parts {
     started: Timestamp,
     limits: Limits,
     request_ids: RequestIds,
+    /// Room for those who listen.
+    listeners: Arc<Semaphore>,
     /// Who may search next.
-    searches: Semaphore,
+    searches: Turns,
     index: Index,
     openapi: Asset,
     docs: Docs,
@@ -85,6 +88,9 @@ impl Deref for App {
 /// How much of a request is taken, for how long it may last, and what keeps a long answer alive.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// How many streams and WebSockets are open at once: fewer than there may be connections, so
+    /// that who only asks is always served.
+    pub listeners: usize,
     /// Largest body, in bytes.
     pub body_bytes: usize,
     /// Largest head (request line and headers), in bytes.
@@ -102,6 +108,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            listeners: 6000,
             body_bytes: 1024 * 1024,
             head_bytes: 32 * 1024,
             // Less than the whole request, so that a slow sender is told that it was slow.
@@ -149,7 +156,8 @@ impl App {
             started,
             limits,
             request_ids,
-            searches: Semaphore::new(1),
+            searches: Turns::new(),
+            listeners: Arc::new(Semaphore::new(limits.listeners)),
             index,
             openapi,
             docs,

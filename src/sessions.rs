@@ -17,11 +17,12 @@ mod search;
 mod update;
 
 use std::borrow::Cow;
+use std::task::Poll;
 
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::model::{
-    ETags, IdempotencyKey, Invalid, Message, MessageId, Session, SessionId, Timestamp, UserId,
+    ETag, ETags, IdempotencyKey, Invalid, Message, MessageId, Session, SessionId, Timestamp, UserId,
 };
 use crate::store::{Facts, OperationError, Row, SessionRef, Store, StoreError, WriteTx};
 
@@ -90,16 +91,39 @@ pub struct Written {
     pub replayed: bool,
     /// What is stored now, or was when the answer was given, as clients read it.
     pub json: Vec<u8>,
+    /// The version of that; `None` of what has none, such as the news of a deletion.
+    pub tag: Option<ETag>,
+}
+
+/// Something that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// As clients read it.
+    pub json: Vec<u8>,
+    /// The version that it has.
+    pub tag: ETag,
 }
 
 impl Written {
-    fn new(json: Vec<u8>) -> Self {
-        Self { created: true, ..Self::stored(json) }
+    fn session(row: Row) -> Self {
+        let tag = Some(session_tag(&row));
+        Self { created: false, replayed: false, json: row.json, tag }
     }
 
-    fn stored(json: Vec<u8>) -> Self {
-        Self { created: false, replayed: false, json }
+    fn message(json: Vec<u8>) -> Self {
+        let tag = Some(ETag::of(&json));
+        Self { created: false, replayed: false, json, tag }
     }
+
+    fn done(json: Vec<u8>) -> Self {
+        Self { created: false, replayed: false, json, tag: None }
+    }
+}
+
+/// The version of a session. Not of its JSON alone: a message in its middle may be edited twice in
+/// the millisecond that is shown.
+fn session_tag(row: &Row) -> ETag {
+    ETag::of(&[row.json.as_slice(), &row.updated_at.as_micros().to_be_bytes()].concat())
 }
 
 /// What a deletion answers.
@@ -109,10 +133,11 @@ const DELETED: &[u8] = br#"{"success":true,"message":"Session deleted successful
 ///
 /// # Errors
 /// [`SessionError::NotFound`] if the caller has none; [`SessionError::Store`].
-pub fn get(store: &Store, caller: &UserId, id: &SessionId) -> Result<Vec<u8>, SessionError> {
+pub fn get(store: &Store, caller: &UserId, id: &SessionId) -> Result<Shown, SessionError> {
     store.read(|tx| {
         let session = owned(tx.session(id)?, caller, id)?;
-        Ok(tx.row(&session)?.json)
+        let row = tx.row(&session)?;
+        Ok(Shown { tag: session_tag(&row), json: row.json })
     })
 }
 
@@ -132,12 +157,25 @@ pub async fn delete(
     let work = move |tx: &mut WriteTx<'_>| {
         let session = owned(tx.session(&id)?, &user, &id)?;
         let row = tx.row(&session)?;
-        check_match(seen.as_ref(), "session", &row.json)?;
+        check_match(seen.as_ref(), "session", session_tag(&row), &row.json)?;
         let at = time_after(tx, &row);
         tx.delete_session(&session, &row, at);
-        Ok(Written::stored(DELETED.to_vec()))
+        Ok(Written::done(DELETED.to_vec()))
     };
     write_once(store, "delete", caller, once, work).await
+}
+
+/// Lets others have their turn: for who works long without waiting for anything.
+async fn pause() {
+    let mut paused = false;
+    let once = std::future::poll_fn(|context| {
+        if std::mem::replace(&mut paused, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    });
+    once.await;
 }
 
 /// The session, if it is the caller's.

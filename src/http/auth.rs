@@ -176,7 +176,7 @@ impl Identity {
             local::check(parts)?;
         }
         let Params(Claim { user_id }) = Params::from_request_parts(parts, app).await?;
-        let verified = app.tickets.take(ticket, app.clock.now()).ok_or_else(invalid_ticket)?;
+        let verified = app.tickets.look(ticket, app.clock.now()).ok_or_else(invalid_ticket)?;
         Ok(Self { verified: Some(verified), claimed: user_id })
     }
 }
@@ -224,7 +224,7 @@ fn invalid_token() -> ApiError {
 }
 
 /// The same for every cause, too.
-fn invalid_ticket() -> ApiError {
+pub(super) fn invalid_ticket() -> ApiError {
     ApiError::unauthorized(
         "invalid_ticket",
         "ticket is not valid",

@@ -16,7 +16,7 @@ use tokio::task::JoinError;
 use tracing::error;
 use utoipa::ToSchema;
 
-use crate::model::{ETag, Invalid, Message};
+use crate::model::{Invalid, Message};
 use crate::sessions::{SessionError, Stale};
 use crate::store::StoreError;
 
@@ -102,7 +102,7 @@ impl ApiError {
     fn stale(error: String, stale: Box<Stale>) -> Self {
         let message =
             "look at current, and send it again with the ETag of that; nothing was stored";
-        let tag = HeaderValue::try_from(ETag::of(&stale.current).to_string()).ok();
+        let tag = HeaderValue::try_from(stale.tag.to_string()).ok();
         let header = tag.map(|tag| Box::new((header::ETAG, tag)));
         let error = Self::new(StatusCode::PRECONDITION_FAILED, "stale", error, message);
         Self { header, stale: Some(stale), ..error }
@@ -114,6 +114,20 @@ impl ApiError {
     }
 
     /// A 500, of which only the log tells the cause.
+    /// A 429.
+    pub(super) fn too_many_searches() -> Self {
+        let (status, header) =
+            (StatusCode::TOO_MANY_REQUESTS, (RETRY_AFTER, HeaderValue::from_static("1")));
+        let error = "too many searches of this user are waiting";
+        let error = Self::new(status, "too_many_searches", error, "wait for those that were begun");
+        Self { header: Some(Box::new(header)), ..error }
+    }
+
+    /// A 503, as too many listen.
+    pub(super) fn too_many_listeners() -> Self {
+        Self::unavailable("too_many_listeners", "too many streams and WebSockets are open", None)
+    }
+
     pub(super) fn internal(cause: impl Into<String>) -> Self {
         let (error, message) = ("internal error", "the request id names it in the server's log");
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error, message);

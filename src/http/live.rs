@@ -13,8 +13,9 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::header::HeaderName;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::error;
 use utoipa::IntoParams;
@@ -22,7 +23,7 @@ use utoipa::IntoParams;
 use crate::model::{Invalid, SessionId, Timestamp};
 use crate::sessions::{self, Followed, Following, SessionError};
 
-use super::auth::Identity;
+use super::auth::{Identity, invalid_ticket};
 use super::extract::Params;
 use super::{ApiError, App, Connection};
 
@@ -53,6 +54,9 @@ pub(super) struct Listener {
     /// When the token expires by which the caller is known.
     until: Option<Instant>,
     connection: Arc<Connection>,
+    /// Its place among those who listen.
+    #[expect(dead_code, reason = "is kept until it goes")]
+    room: OwnedSemaphorePermit,
 }
 
 /// Why a listener is told no more.
@@ -83,6 +87,11 @@ impl Listener {
                 }
             },
         }
+    }
+
+    /// Where it stands, if nothing waits to be told: to be remembered in a long silence.
+    fn cursor_when_idle(&mut self) -> Option<String> {
+        self.following.cursor_when_idle()
     }
 
     /// Where it begins.
@@ -125,7 +134,13 @@ impl FromRequestParts<App> for Listener {
             sessions::follow(&app.store, &app.clock, &caller, session, since.as_deref())
                 .map_err(refusal)?;
         let until = until.map(|until| Instant::now() + between(now, until));
-        Ok(Self { following, since, until, connection })
+        let room = Arc::clone(&app.listeners).try_acquire_owned();
+        let room = room.map_err(|_| ApiError::too_many_listeners())?;
+        // Last, so that a request that opens nothing leaves it good.
+        if let Some(ticket) = params.ticket.filter(|_| parts.method != Method::HEAD) {
+            app.tickets.take(&ticket, now).ok_or_else(invalid_ticket)?;
+        }
+        Ok(Self { following, since, until, connection, room })
     }
 }
 

@@ -16,7 +16,7 @@ use super::App;
 use super::auth::Identity;
 use super::body::HistoryBody;
 use super::extract::{Known, Params, Patched, PathPart, Posted, Seen, required};
-use super::reply::{Reply, done, json, shown, shown_as, written};
+use super::reply::{Reply, json, shown, shown_as, shown_page, written};
 use super::sessions::named;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -60,7 +60,7 @@ pub(super) async fn history_by_path(
 
 fn show_history(app: &App, known: &Known, caller: &UserId, query: &HistoryQuery) -> Reply {
     Ok(match sessions::history(&app.store, caller, query)? {
-        History::Whole(text) => shown(known, text),
+        History::Whole(text) => shown_page(known, text),
         History::Pieces { tag, first, rest } => {
             shown_as(known, tag, || json(StatusCode::OK, Body::new(HistoryBody::new(first, rest))))
         }
@@ -144,7 +144,9 @@ async fn save(
 impl SaveMessageBody {
     fn parse(self, in_path: Option<&str>) -> Result<Draft, Invalid> {
         let parts = self.parts.map(Parts::parse).transpose()?;
-        let content = match (self.content, &parts) {
+        // Empty beside parts is what a message without text is answered as.
+        let content = self.content.filter(|content| parts.is_none() || !content.is_empty());
+        let content = match (content, &parts) {
             (None, Some(parts)) => Content::of_parts(parts),
             (content, _) => Content::parse("content", required("content", content)?)?,
         };
@@ -208,7 +210,8 @@ pub(super) async fn edit_message(
 impl EditMessageBody {
     fn parse(self, merges: bool) -> Result<MessageEdit, Invalid> {
         let parts = self.parts.map(Parts::parse).transpose()?;
-        let content = self.content.map(|text| Content::parse("content", text)).transpose()?;
+        let content = self.content.filter(|content| parts.is_none() || !content.is_empty());
+        let content = content.map(|text| Content::parse("content", text)).transpose()?;
         Ok(MessageEdit {
             content: content.or_else(|| parts.as_ref().map(Content::of_parts)),
             parts,
@@ -226,7 +229,7 @@ pub(super) async fn delete_message(
 ) -> Reply {
     let caller = identity.caller(None)?;
     let ids = ids(&path)?;
-    Ok(done(sessions::delete_message(&app.store, caller, ids, seen).await?))
+    Ok(written(sessions::delete_message(&app.store, caller, ids, seen).await?))
 }
 
 fn ids((session_id, id): &(String, String)) -> Result<(SessionId, MessageId), Invalid> {

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::model::ETag;
-use crate::sessions::Written;
+use crate::sessions::{Shown, Written};
 
 use super::ApiError;
 use super::extract::Known;
@@ -21,9 +21,13 @@ pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 }
 
 /// What was asked for, or 304 to a caller who has it.
-pub(super) fn shown(known: &Known, text: Vec<u8>) -> Response {
-    let tag = ETag::of(&text);
+pub(super) fn shown(known: &Known, Shown { json: text, tag }: Shown) -> Response {
     shown_as(known, tag, || json(StatusCode::OK, text))
+}
+
+/// A page, which has no version but what it says.
+pub(super) fn shown_page(known: &Known, text: Vec<u8>) -> Response {
+    shown(known, Shown { tag: ETag::of(&text), json: text })
 }
 
 /// What was asked for, which has this `tag`, or 304 to a caller who has it.
@@ -36,20 +40,17 @@ pub(super) fn shown_as(
     tagged(tag, if is_known { StatusCode::NOT_MODIFIED.into_response() } else { answer() })
 }
 
-/// What was written, as it is stored now.
+/// What was written, as it is stored now; or the news of a deletion.
 pub(super) fn written(outcome: Written) -> Response {
-    let tag = ETag::of(&outcome.json);
-    tagged(tag, done(outcome))
-}
-
-/// What was done, of which nothing is left to have a version.
-pub(super) fn done(outcome: Written) -> Response {
-    let Written { created, replayed, json: text } = outcome;
+    let Written { created, replayed, json: text, tag } = outcome;
     let mut response = json(if created { StatusCode::CREATED } else { StatusCode::OK }, text);
     if replayed {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    response
+    match tag {
+        Some(tag) => tagged(tag, response),
+        None => response,
+    }
 }
 
 fn tagged(tag: ETag, mut response: Response) -> Response {

@@ -1,5 +1,7 @@
 //! The route of searches.
 
+mod turns;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -15,6 +17,8 @@ use super::extract::{Params, required};
 use super::openapi::Moment;
 use super::reply::{Reply, json};
 use super::{ApiError, App};
+
+pub(super) use turns::Turns;
 
 /// Something besides spaces, quotes, and what folding leaves out.
 #[derive(ToSchema)]
@@ -59,13 +63,15 @@ pub(super) async fn search(
 ) -> Reply {
     let caller = identity.caller(None)?;
     let query = params.parse()?;
-    // One at a time: it takes a whole core for as long as it lasts.
-    let _turn = app.searches.acquire().await.ok();
+    let mut turn = app.searches.queue(&caller).ok_or_else(ApiError::too_many_searches)?;
+    turn.come().await;
     // Cancelled when this future goes, because its caller went or waited long enough.
     let nobody_waits = CancellationToken::new();
     let _waiting = nobody_waits.clone().drop_guard();
     let store = app.store.clone();
     let searching = tokio::task::spawn_blocking(move || {
+        // It goes on for a moment when nobody waits any more, and counts as long.
+        let _turn = turn;
         sessions::search(&store, &caller, &query, || nobody_waits.is_cancelled())
     });
     let page = searching.await.map_err(|panic| ApiError::of_panic(&panic))??;

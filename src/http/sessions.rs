@@ -15,7 +15,7 @@ use super::App;
 use super::auth::Identity;
 use super::extract::{Known, Params, Patched, PathPart, Posted, Seen, required};
 use super::openapi::Moment;
-use super::reply::{Reply, done, shown, written};
+use super::reply::{Reply, shown, shown_page, written};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -123,7 +123,7 @@ pub(super) async fn list(
 ) -> Reply {
     let caller = identity.caller(None)?;
     let query = params.parse()?;
-    Ok(shown(&known, sessions::list(&app.store, &caller, &query)?))
+    Ok(shown_page(&known, sessions::list(&app.store, &caller, &query).await?))
 }
 
 impl ListParams {
@@ -184,7 +184,7 @@ pub(super) async fn delete(
 ) -> Reply {
     let caller = identity.caller(body.user_id.as_deref())?;
     let id = named(body.session_id.as_deref(), None)?;
-    Ok(done(sessions::delete(&app.store, caller, id, seen, once).await?))
+    Ok(written(sessions::delete(&app.store, caller, id, seen, once).await?))
 }
 
 /// `DELETE /api/sessions/{sessionId}`
@@ -196,7 +196,7 @@ pub(super) async fn delete_by_path(
 ) -> Reply {
     let caller = identity.caller(None)?;
     let id = named(None, Some(&id))?;
-    Ok(done(sessions::delete(&app.store, caller, id, seen, None).await?))
+    Ok(written(sessions::delete(&app.store, caller, id, seen, None).await?))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -12,32 +13,21 @@ pub(super) fn merge(target: &RawValue, patch: &RawValue) -> String {
         return patch.get().to_owned();
     };
     let Members(mut members) = serde_json::from_str(target.get()).unwrap_or_default();
-    for (name, patch) in patches {
-        let at = members.iter().position(|(member, _)| *member == name);
-        let merged = (patch.get() != "null").then(|| {
-            let stored = at.and_then(|at| members.get(at)).map(|(_, value)| &**value);
-            merge(stored.unwrap_or(RawValue::NULL), &patch)
-        });
-        let merged = merged.and_then(|text| RawValue::from_string(text).ok());
-        match (at, merged) {
-            (Some(at), Some(merged)) => {
-                if let Some((_, value)) = members.get_mut(at) {
-                    *value = merged;
-                }
-            }
-            (Some(at), None) => {
-                members.remove(at);
-            }
-            (None, Some(merged)) => members.push((name, merged)),
-            (None, None) => {}
+    for (name, patch) in patches.into_iter().filter_map(|(name, patch)| Some((name, patch?))) {
+        if patch.get() == "null" {
+            members.entry(name).and_modify(|stored| *stored = None);
+            continue;
         }
+        let stored = members.get(&name).and_then(Option::as_deref);
+        let merged = merge(stored.unwrap_or(RawValue::NULL), &patch);
+        members.insert(name, RawValue::from_string(merged).ok());
     }
     written(&members)
 }
 
-fn written(members: &[(String, Box<RawValue>)]) -> String {
+fn written(members: &IndexMap<String, Option<Box<RawValue>>>) -> String {
     let mut text = String::from("{");
-    for (name, value) in members {
+    for (name, value) in members.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
         if text.len() > 1 {
             text.push(',');
         }
@@ -50,9 +40,10 @@ fn written(members: &[(String, Box<RawValue>)]) -> String {
     text
 }
 
-/// The members of an object in their order; of those with one name, the last.
+/// The members of an object in their order, `None` once removed; of those with one name, the value
+/// of the last.
 #[derive(Default)]
-struct Members(Vec<(String, Box<RawValue>)>);
+struct Members(IndexMap<String, Option<Box<RawValue>>>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -70,10 +61,9 @@ impl<'de> Visitor<'de> for Object {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-        let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+        let mut members = IndexMap::new();
         while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-            members.retain(|(member, _)| *member != name);
-            members.push((name, value));
+            members.insert(name, Some(value));
         }
         Ok(Members(members))
     }
@@ -171,8 +161,8 @@ mod tests {
     fn of_members_with_one_name_the_last_counts() {
         let twice = raw(r#"{"a":1,"b":2,"\u0061":3}"#);
 
-        assert_eq!(merge(&twice, &raw("{}")), r#"{"b":2,"a":3}"#);
-        assert_eq!(merge(&raw("{}"), &twice), r#"{"b":2,"a":3}"#);
+        assert_eq!(merge(&twice, &raw("{}")), r#"{"a":3,"b":2}"#);
+        assert_eq!(merge(&raw("{}"), &twice), r#"{"a":3,"b":2}"#);
         assert_eq!(merge(&twice, &raw(r#"{"\u0061":null}"#)), r#"{"b":2}"#);
     }
 }

@@ -31,13 +31,15 @@ impl Tags {
         let mut taken: Vec<String> = Vec::new();
         for tag in tags {
             let Tag(tag) = Tag::parse("tags", tag)?;
-            if !taken.contains(&tag) {
-                taken.push(tag);
+            if taken.contains(&tag) {
+                continue;
             }
-        }
-        if taken.len() > Self::MAX {
-            let (found, limit) = (taken.len(), Self::MAX);
-            return Err(Invalid::wrong("tags", format!("are {found}; the limit is {limit}")));
+            // Before the next is compared with all of them.
+            if taken.len() == Self::MAX {
+                let problem = format!("are more than {}, which is the limit", Self::MAX);
+                return Err(Invalid::wrong("tags", problem));
+            }
+            taken.push(tag);
         }
         Ok(Self(taken))
     }

@@ -164,9 +164,9 @@ fn push(c: char, out: &mut Vec<u8>) {
     out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// Han, kana and Hangul have no case, and what their parts are is not an accent.
+/// Han has no case and no parts.
 fn is_written_as_it_is(c: char) -> bool {
-    matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7a3 | 0x2_0000..=0x3_ffff)
+    matches!(u32::from(c), 0x3400..=0x9fff | 0x2_0000..=0x3_ffff)
 }
 
 /// Accents and vowel points; and what has no width.
@@ -211,7 +211,9 @@ mod tests {
             ("\u{5e9}\u{5b8}\u{5c1}\u{5dc}\u{5d5}\u{5b9}\u{5dd}", "\u{5e9}\u{5dc}\u{5d5}\u{5dd}"),
             ("\u{645}\u{64e}\u{631}", "\u{645}\u{631}"),
             ("\u{ff21}\u{ff42}\u{ff11}", "ab1"),
-            ("\u{304c} \u{6771}\u{4eac} \u{ac01}", "\u{304c} \u{6771}\u{4eac} \u{ac01}"),
+            ("\u{6771}\u{4eac}", "\u{6771}\u{4eac}"),
+            ("\u{304c} \u{ff76}\u{ff9e}", "\u{304b}\u{3099} \u{30ab}\u{3099}"),
+            ("\u{ac01}", "\u{1100}\u{1161}\u{11a8}"),
             ("co\u{ad}op it\u{2019}s", "coop it's"),
             ("\u{ff02}\u{ff3c}", "\u{ff02}\u{ff3c}"),
         ] {

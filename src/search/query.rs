@@ -5,7 +5,7 @@ use memchr::memmem::Finder;
 use crate::model::Invalid;
 
 use super::fold::{Fold, is_unspaced};
-use super::snippet::{Folded, Found};
+use super::snippet::{Folded, Found, SNIPPET};
 
 /// Longest query, in characters.
 const MAX_CHARS: usize = 256;
@@ -50,8 +50,10 @@ impl Query {
             String::from_utf8(out).unwrap_or_default()
         };
         let texts: Vec<_> = split(q).iter().map(|text| folded(text)).collect();
-        let texts: Vec<_> =
-            texts.iter().map(|text| text.trim()).filter(|t| !t.is_empty()).collect();
+        let mut texts: Vec<_> = texts.iter().map(|text| text.trim()).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        texts.retain(|text| !text.is_empty());
         if texts.is_empty() {
             return Err(Invalid::wrong("q", "has no word; send at least one"));
         }
@@ -74,15 +76,24 @@ impl Query {
         self.words.iter().all(|word| word.find(scratch).is_some())
     }
 
+    /// `text`, folded, with single spaces.
+    fn folded(&self, text: &str) -> String {
+        let mut folded = Vec::new();
+        self.fold.text(text.as_bytes(), &mut folded);
+        let folded = String::from_utf8(folded).unwrap_or_default();
+        folded.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// Where `text` has all the words; `None` if it has not.
     pub fn find(&self, text: &str) -> Option<Found> {
-        let folded = Folded::new(&self.fold, text);
-        let found = self.terms.iter().map(|term| term.all(&folded.text));
-        let mut found: Vec<_> = found.map(Iterator::collect::<Vec<_>>).collect();
-        if found.iter().any(Vec::is_empty) {
+        // Where the characters came from is found out only of a text that has all the words.
+        let plain = self.folded(text);
+        if self.terms.iter().any(|term| term.all(&plain).next().is_none()) {
             return None;
         }
-        let mut all: Vec<_> = found.drain(..).flatten().collect();
+        let folded = Folded::new(&self.fold, text);
+        let found = self.terms.iter().flat_map(|term| term.all(&folded.text).take(SNIPPET));
+        let mut all: Vec<_> = found.collect();
         all.sort_unstable_by_key(|range| range.start);
         Some(folded.show(&all))
     }

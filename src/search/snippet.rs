@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::fold::{Fold, is_ignored};
 
 /// Length of a snippet, and how much of it stands before what was found, in characters.
-const SNIPPET: usize = 160;
+pub(super) const SNIPPET: usize = 160;
 const BEFORE: usize = 50;
 
 /// A text that has all the words.

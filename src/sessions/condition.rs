@@ -16,22 +16,25 @@ const UNSEEN_BYTES: usize = 1024 * 1024;
 pub struct Stale {
     /// What kind of thing it is.
     pub what: &'static str,
+    /// The version that it has.
+    pub tag: ETag,
     /// What is stored, as clients read it.
     pub current: Vec<u8>,
     /// The messages that the caller has not seen, a JSON array in their order: the newest 100.
     pub unseen: Option<Vec<u8>>,
 }
 
-/// Checks that what is stored is among what the caller has `seen`, if it says so.
+/// Checks that what is stored, which has this `tag`, is among what the caller has `seen`, if it says so.
 pub(super) fn check_match(
     seen: Option<&ETags>,
     what: &'static str,
+    tag: ETag,
     stored: &[u8],
 ) -> Result<(), SessionError> {
     match seen {
-        Some(seen) if !seen.matches(ETag::of(stored)) => {
+        Some(seen) if !seen.matches(tag) => {
             let current = stored.to_vec();
-            Err(SessionError::Stale(Box::new(Stale { what, current, unseen: None })))
+            Err(SessionError::Stale(Box::new(Stale { what, tag, current, unseen: None })))
         }
         _ => Ok(()),
     }

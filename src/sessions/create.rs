@@ -46,12 +46,11 @@ pub async fn create(
         if let Some(session) = tx.session(&id)? {
             let session =
                 owned(Some(session), &user, &id).map_err(|_| SessionError::IdTaken(id.clone()))?;
-            return Ok(Written::stored(tx.row(&session)?.json));
+            return Ok(Written::session(tx.row(&session)?));
         }
         let at = tx.now();
         let row = first_row(&id, &user, &new, at)?;
-        let json = row.json.clone();
-        let session = tx.create_session(&id, &user, row)?;
+        let session = tx.create_session(&id, &user, row.clone())?;
         if let Some(content) = &new.first_message {
             let message_id = MessageId::mint(at);
             let content = raw(content.as_str())?;
@@ -60,7 +59,7 @@ pub async fn create(
             let message = NewMessage { id: message_id, id_is_chosen: false, at, json };
             tx.put_message(&session, message);
         }
-        Ok(Written::new(json))
+        Ok(Written { created: true, ..Written::session(row) })
     };
     write_once(store, "create", caller, once, work).await
 }

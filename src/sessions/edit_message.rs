@@ -7,13 +7,13 @@ use serde_json::value::RawValue;
 
 use crate::model::session::preview;
 use crate::model::{
-    Content, ETags, Message, MessageId, MetadataUpdate, Parts, SessionId, Timestamp, UserId,
+    Content, ETag, ETags, Message, MessageId, MetadataUpdate, Parts, SessionId, Timestamp, UserId,
 };
 use crate::store::{SessionRef, Store, StoreError, StoredMessage, WriteTx};
 
 use super::{
-    SessionError, Written, check_match, owned, parse_message, parse_row, raw, row_of, time_after,
-    to_json,
+    SessionError, Shown, Written, check_match, owned, parse_message, parse_row, raw, row_of,
+    time_after, to_json,
 };
 
 /// What a deletion answers.
@@ -40,10 +40,11 @@ pub fn get_message(
     caller: &UserId,
     session_id: &SessionId,
     id: &MessageId,
-) -> Result<Vec<u8>, SessionError> {
+) -> Result<Shown, SessionError> {
     store.read(|tx| {
         let session = owned(tx.session(session_id)?, caller, session_id)?;
-        Ok(find(tx.message(&session, id)?, &session, id)?.json)
+        let json = find(tx.message(&session, id)?, &session, id)?.json;
+        Ok(Shown { tag: ETag::of(&json), json })
     })
 }
 
@@ -63,9 +64,9 @@ pub async fn edit_message(
     let work = move |tx: &mut WriteTx<'_>| {
         let session = owned(tx.session(&session_id)?, &caller, &session_id)?;
         let stored = find(tx.message(&session, &id)?, &session, &id)?;
-        check_match(seen.as_ref(), "message", &stored.json)?;
+        check_match(seen.as_ref(), "message", ETag::of(&stored.json), &stored.json)?;
         if edit.is_empty() {
-            return Ok(Written::stored(stored.json));
+            return Ok(Written::message(stored.json));
         }
         let stored_row = tx.row(&session)?;
         let at = time_after(tx, &stored_row);
@@ -84,7 +85,7 @@ pub async fn edit_message(
         row.updated_at = raw(&at)?;
         let row = row_of(&row, &stored_row, at)?;
         tx.edit_message(&session, stored.place, json.clone(), row);
-        Ok(Written::stored(json))
+        Ok(Written::message(json))
     };
     store.write("edit_message", work).await
 }
@@ -102,7 +103,7 @@ pub async fn delete_message(
     let work = move |tx: &mut WriteTx<'_>| {
         let session = owned(tx.session(&session_id)?, &caller, &session_id)?;
         let message = find(tx.message(&session, &id)?, &session, &id)?;
-        check_match(seen.as_ref(), "message", &message.json)?;
+        check_match(seen.as_ref(), "message", ETag::of(&message.json), &message.json)?;
         let stored = tx.row(&session)?;
         let at = time_after(tx, &stored);
         let mut row = parse_row(&session, &stored)?;
@@ -114,7 +115,7 @@ pub async fn delete_message(
         row.updated_at = raw(&at)?;
         let row = row_of(&row, &stored, at)?;
         tx.delete_message(&session, &id, &message, row);
-        Ok(Written::stored(DELETED.to_vec()))
+        Ok(Written::done(DELETED.to_vec()))
     };
     store.write("delete_message", work).await
 }

@@ -7,7 +7,7 @@ use crate::events::Follower;
 use crate::model::{Change, ChangeKind, Clock, SessionId, UserId};
 use crate::store::{Changes, Store};
 
-use super::{InvalidCursor, SessionError, owned, raw};
+use super::{InvalidCursor, SessionError, owned, pause, raw};
 
 /// Follows one user's changes, or those of one of their sessions.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Following {
                 return Ok(Some(events));
             }
             // Nothing of these in a piece of the log, which may be long.
-            self.follower.pause().await;
+            pause().await;
         }
         Ok(None)
     }
@@ -96,6 +96,18 @@ impl Following {
     /// The cursor of what was given last.
     pub fn cursor(&self) -> String {
         cursor(&self.store, self.after)
+    }
+
+    /// The cursor of this moment, if everything until now was given: so that who hears nothing for
+    /// long does not fall behind the log, in which others' changes push out the oldest.
+    pub fn cursor_when_idle(&mut self) -> Option<String> {
+        // First the number: whatever has one up to it was told before it could be read.
+        let newest = self.store.read(|tx| Ok::<_, SessionError>(tx.newest())).ok()?;
+        if self.resync || !self.follower.recent(self.after)?.is_empty() {
+            return None;
+        }
+        self.after = self.after.max(newest);
+        Some(self.cursor())
     }
 
     /// Gives a piece of what only the log has.

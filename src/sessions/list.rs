@@ -8,14 +8,15 @@ use utoipa::ToSchema;
 use crate::model::{Invalid, JsonPage, PageSize, Session, Tag, Timestamp, UserId};
 use crate::store::{ListedRow, Place, SessionRange, Store};
 
-use super::{SessionError, cursor};
+use super::{SessionError, cursor, pause};
 
 /// A page ends here, be it before its limit: a thousand sessions with as much metadata as they may
 /// have would be 64 MiB, for each who asks.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many rows are looked at in one go, as commits wait meanwhile.
+/// How much is looked at in one go, in rows and in bytes, as commits wait meanwhile.
 const LOOK_ROWS: usize = 2000;
+const LOOK_BYTES: usize = 1024 * 1024;
 
 /// Which sessions to list, and in what order.
 #[derive(Debug, Clone)]
@@ -98,7 +99,11 @@ impl SortOrder {
 /// # Errors
 /// [`SessionError::Cursor`] if the cursor is not of a list in this order;
 /// [`SessionError::Store`].
-pub fn list(store: &Store, caller: &UserId, query: &ListQuery) -> Result<Vec<u8>, SessionError> {
+pub async fn list(
+    store: &Store,
+    caller: &UserId,
+    query: &ListQuery,
+) -> Result<Vec<u8>, SessionError> {
     // Half a KiB is a session with short previews; a page that is larger grows.
     let capacity = query.limit.rows().min(PageSize::DEFAULT.rows()) * 512;
     let mut listing = Listing {
@@ -113,7 +118,7 @@ pub fn list(store: &Store, caller: &UserId, query: &ListQuery) -> Result<Vec<u8>
                 let next = listing.shown.map(|shown| shown.cursor(query));
                 return Ok(listing.page.finish(next.as_deref()));
             }
-            End::OfPatience => {}
+            End::OfPatience => pause().await,
         }
     }
     Ok(listing.page.finish(None))
@@ -140,10 +145,12 @@ enum End {
 impl Listing<'_> {
     /// Looks at some rows behind those that it looked at before; `None` when there are no more.
     fn look(&mut self, store: &Store, caller: &UserId) -> Result<Option<End>, SessionError> {
-        let (range, mut rows, mut end) = (self.query.range(self.looked), 0, None);
+        let (range, mut end) = (self.query.range(self.looked), None);
+        let (mut rows, mut bytes) = (0, 0);
         let mut take = |row: ListedRow<'_>| {
-            rows += 1;
-            end = if rows > LOOK_ROWS { Some(End::OfPatience) } else { self.show(row) };
+            let is_enough = rows >= LOOK_ROWS || bytes >= LOOK_BYTES;
+            end = if is_enough { Some(End::OfPatience) } else { self.show(row) };
+            (rows, bytes) = (rows + 1, bytes + row.json.len());
             if end.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         store.read(|tx| tx.sessions(caller, range, &mut take))?;

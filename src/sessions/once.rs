@@ -1,7 +1,7 @@
 //! Requests that may be sent again: the first answer is kept, in the same transaction as what it
 //! answers.
 
-use crate::model::{IdempotencyKey, Timestamp, UserId};
+use crate::model::{ETag, IdempotencyKey, Timestamp, UserId};
 use crate::store::{Answer, Store, WriteTx};
 
 use super::{SessionError, Written};
@@ -42,6 +42,7 @@ pub(super) async fn write_once(
             fingerprint: once.fingerprint,
             at: tx.now(),
             created: written.created,
+            tag: written.tag.map(ETag::to_bytes),
             json: written.json.as_slice().into(),
         };
         tx.put_answer(&caller, &once.key, answer);
@@ -60,7 +61,8 @@ pub async fn answer_once(
     once: Once,
     json: Vec<u8>,
 ) -> Result<Written, SessionError> {
-    let work = move |_: &mut WriteTx<'_>| Ok(Written::new(json.clone()));
+    let work =
+        move |_: &mut WriteTx<'_>| Ok(Written { created: true, ..Written::done(json.clone()) });
     write_once(store, "answer_once", caller, Some(once), work).await
 }
 
@@ -73,5 +75,10 @@ fn answer(tx: &WriteTx<'_>, caller: &UserId, once: &Once) -> Result<Option<Writt
     if given.fingerprint != once.fingerprint {
         return Err(SessionError::KeyReused(once.key.clone()));
     }
-    Ok(Some(Written { created: given.created, replayed: true, json: given.json.to_vec() }))
+    Ok(Some(Written {
+        created: given.created,
+        replayed: true,
+        json: given.json.to_vec(),
+        tag: given.tag.map(ETag::from_bytes),
+    }))
 }

@@ -8,13 +8,13 @@ use crate::model::session::preview;
 use crate::model::{
     Content, ETags, Message, MessageId, Metadata, Parts, Role, SessionId, Timestamp, UserId,
 };
-use crate::store::{NewMessage, SessionRef, Store, StoreError, WriteTx};
+use crate::store::{NewMessage, Row, SessionRef, Store, StoreError, WriteTx};
 
 use super::condition::{Stale, check_match, newest_messages};
 use super::edit_message::find;
 use super::{
-    Once, SessionError, Written, owned, parse_message, parse_row, raw, row_of, time_after, to_json,
-    write_once,
+    Once, SessionError, Written, owned, parse_message, parse_row, raw, row_of, session_tag,
+    time_after, to_json, write_once,
 };
 
 /// A message to save.
@@ -66,10 +66,11 @@ pub async fn save_message(
             return Ok(written);
         }
         let stored = tx.row(&session)?;
-        check_match(draft.seen.as_ref(), "session", &stored.json)?;
-        let at = time_after(tx, &stored);
         let mut row = parse_row(&session, &stored)?;
-        check_count(tx, &session, draft.seen_count, row.message_count, &stored.json)?;
+        // The count first, as it tells what was not seen.
+        check_count(tx, &session, draft.seen_count, row.message_count, &stored)?;
+        check_match(draft.seen.as_ref(), "session", session_tag(&stored), &stored.json)?;
+        let at = time_after(tx, &stored);
         if let Some(parent) = &draft.parent_id {
             find(tx.message(&session, parent)?, &session, parent)?;
         }
@@ -91,7 +92,7 @@ pub async fn save_message(
         let id_is_chosen = draft.id.is_some();
         let message = NewMessage { id, id_is_chosen, at, json: json.clone() };
         tx.save_message(&session, message, row);
-        Ok(Written::new(json))
+        Ok(Written { created: true, ..Written::message(json) })
     };
     write_once(store, "save_message", caller, once, work).await
 }
@@ -102,14 +103,14 @@ fn check_count(
     session: &SessionRef,
     seen: Option<u64>,
     count: u64,
-    stored: &[u8],
+    stored: &Row,
 ) -> Result<(), SessionError> {
     let Some(seen) = seen.filter(|seen| *seen != count) else {
         return Ok(());
     };
     let unseen = Some(newest_messages(tx, session, count.saturating_sub(seen))?);
-    let current = stored.to_vec();
-    Err(SessionError::Stale(Box::new(Stale { what: "session", current, unseen })))
+    let (tag, current) = (session_tag(stored), stored.json.clone());
+    Err(SessionError::Stale(Box::new(Stale { what: "session", tag, current, unseen })))
 }
 
 /// The message that has the id of `draft`, if it says the same.
@@ -131,7 +132,7 @@ fn already_saved(
     if message.role != draft.role || message.content.get() != content.get() || !same_parts {
         return Err(SessionError::MessageIdTaken(id.clone()));
     }
-    Ok(Some(Written::stored(stored.json)))
+    Ok(Some(Written::message(stored.json)))
 }
 
 /// What is said in a message, and by whom.

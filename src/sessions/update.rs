@@ -7,7 +7,8 @@ use crate::model::{ETags, MetadataUpdate, Session, SessionId, Tags, Title, UserI
 use crate::store::{Store, WriteTx};
 
 use super::{
-    Once, SessionError, Written, check_match, owned, parse_row, raw, row_of, time_after, write_once,
+    Once, SessionError, Written, check_match, owned, parse_row, raw, row_of, session_tag,
+    time_after, write_once,
 };
 
 /// What to change of a session; what is `None` stays.
@@ -45,18 +46,17 @@ pub async fn update(
     let work = move |tx: &mut WriteTx<'_>| {
         let session = owned(tx.session(&id)?, &user, &id)?;
         let stored = tx.row(&session)?;
-        check_match(update.seen.as_ref(), "session", &stored.json)?;
+        check_match(update.seen.as_ref(), "session", session_tag(&stored), &stored.json)?;
         if update.is_empty() {
-            return Ok(Written::stored(stored.json));
+            return Ok(Written::session(stored));
         }
         let at = time_after(tx, &stored);
         let mut row = parse_row(&session, &stored)?;
         update.apply(&mut row)?;
         row.updated_at = raw(&at)?;
         let row = row_of(&row, &stored, at)?;
-        let json = row.json.clone();
-        tx.update_session(&session, row);
-        Ok(Written::stored(json))
+        tx.update_session(&session, row.clone());
+        Ok(Written::session(row))
     };
     write_once(store, "update", caller, once, work).await
 }

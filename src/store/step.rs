@@ -77,6 +77,8 @@ pub struct Answer {
     pub at: Timestamp,
     /// Whether it made something new.
     pub created: bool,
+    /// The entity tag that was answered.
+    pub tag: Option<[u8; 16]>,
     /// What was answered.
     pub json: Arc<[u8]>,
 }

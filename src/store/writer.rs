@@ -54,8 +54,8 @@ const CHORE: usize = 1000;
 /// After how many batches in a row housekeeping gets its turn when the writer is never idle.
 const BATCHES_PER_CHORE: u32 = 64;
 
-/// The log keeps this many steps that are settled, some 100 MB of them...
-const KEEP_STEPS: u64 = 100_000;
+/// The log keeps this many steps that are settled, a GB or so...
+const KEEP_STEPS: u64 = 1_000_000;
 /// ...and none that is older than this.
 const KEEP_AGE_SECS: u64 = 7 * DAY_SECS;
 

@@ -71,3 +71,18 @@ async fn of_many_unseen_messages_the_newest_100_are_told() {
     let texts: Vec<_> = told.iter().map(|message| message["content"].as_str().unwrap()).collect();
     assert_eq!(texts, (3..103).map(|number| number.to_string()).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn who_is_behind_in_both_ways_is_told_the_messages_too() {
+    let server = server_with_both().await;
+    let ann = server.user("ann");
+    let tag = ann.session("s").await.etag().to_owned();
+    ann.say("s", "n", "ho").await.expect(201);
+    let unseen = ann.message("s", "n").await.expect(200);
+
+    let body = json!({ "sessionId": "s", "role": "user", "content": "x", "expectedCount": 1 });
+    let refused = ann.posting(SAVE, body).header("if-match", &tag).send().await;
+
+    let stored = ann.session("s").await;
+    assert_eq!(refused.assert_stale(&stored)["messages"], json!([unseen]));
+}

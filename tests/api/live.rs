@@ -241,3 +241,21 @@ fn upgrading(call: Call<'_>, by: By) -> Call<'_> {
         .header("sec-websocket-version", "13")
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
+
+#[tokio::test]
+async fn who_only_asks_is_served_when_too_many_listen() {
+    let server = Setup::new(Mode::Off).limits(|limits| limits.listeners = 2).start().await;
+    let ann = server.user("ann");
+    let (_first, second) = (ann.listen(By::Stream, "").await, ann.listen(By::Socket, "").await);
+
+    for by in EITHER {
+        let path = format!("{}?userId=ann", by.path());
+        let refused = upgrading(server.get(&path), by).send().await;
+        refused.assert_error(503, "too_many_listeners");
+    }
+    ann.create(json!({})).await.expect(201);
+
+    drop(second);
+    let path = format!("{}?userId=ann", By::Stream.path());
+    while server.request("HEAD", &path).send().await.status.as_u16() == 503 {}
+}

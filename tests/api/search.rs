@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
-use crate::support::{Mode, Setup, TestServer, User, encode};
+use crate::support::{Mode, Setup, TestServer, User, all_at_once, encode};
 
 async fn server() -> TestServer {
     Setup::new(Mode::Off).start().await
@@ -214,4 +214,27 @@ async fn what_is_no_search_is_refused_by_name() {
     }
     let long = format!("/api/search?q={}", "x".repeat(257));
     ann.get(&long).await.assert_error(400, "invalid_q");
+}
+
+#[tokio::test]
+async fn a_user_who_searches_much_at_once_is_told_to_wait_and_others_are_not() {
+    let server = server().await;
+    let ann = server.user("ann");
+    let session = ann.create_session("first").await;
+    let long = "a ".repeat(250_000);
+    for _ in 0..8 {
+        ann.save_message(&session, "user", &long).await.expect(201);
+    }
+
+    let search = || ann.request("GET", "/api/search?q=a+absent");
+    let replies = all_at_once((0..40).map(|_| search())).await;
+
+    let refused: Vec<_> = replies.iter().filter(|reply| reply.status.as_u16() != 200).collect();
+    assert!(!refused.is_empty() && refused.len() < replies.len());
+    for reply in refused {
+        reply.assert_error(429, "too_many_searches");
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+    assert!(found(&server.user("bob"), "a", "").await.is_empty());
+    search().send().await.expect(200);
 }

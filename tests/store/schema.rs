@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use orion_chat::store::OpenError;
-use redb::{Database, TableDefinition};
+use redb::{Database, ReadableDatabase as _, TableDefinition};
 
-use crate::support::{create, new_file, open};
+use crate::support::{create, get, new_file, open};
 
 const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 
@@ -33,6 +33,24 @@ fn a_newer_file_is_refused_and_left_as_it_is() {
     let text = refused.to_string();
     assert!(text.contains("99") && text.contains("run the newer release"), "{text}");
     assert!(std::fs::read(&path).unwrap() == before, "the file was changed");
+}
+
+#[test]
+fn a_file_of_version_1_is_taken_on_as_it_is() {
+    let (_folder, path) = new_file();
+    let store = open(&path).unwrap();
+    let created = create(&store, "ann", "s", "hello");
+    store.close().unwrap();
+    set_version(&path, &1_u64.to_be_bytes());
+
+    let store = open(&path).unwrap();
+
+    assert_eq!(get(&store, "ann", "s").unwrap(), created);
+    store.close().unwrap();
+    let db = Database::open(&path).unwrap();
+    let meta = db.begin_read().unwrap().open_table(META).unwrap();
+    let version = meta.get(b"schema_version".as_slice()).unwrap().unwrap();
+    assert_eq!(version.value(), 2_u64.to_be_bytes());
 }
 
 #[test]

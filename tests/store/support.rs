@@ -170,7 +170,7 @@ pub(crate) fn list_page(
         limit: page_size(limit),
         cursor,
     };
-    sessions::list(store, &user(caller), &query).map(|json| Page::parse(&json))
+    wait(sessions::list(store, &user(caller), &query)).map(|json| Page::parse(&json))
 }
 
 /// Every session of a list, read page by page; all but the last are full.
@@ -245,8 +245,8 @@ pub(crate) fn history(
 }
 
 pub(crate) fn get(store: &Store, caller: &str, id: &str) -> Result<String, SessionError> {
-    let json = sessions::get(store, &user(caller), &session_id(id))?;
-    Ok(String::from_utf8(json).unwrap())
+    let shown = sessions::get(store, &user(caller), &session_id(id))?;
+    Ok(String::from_utf8(shown.json).unwrap())
 }
 
 pub(crate) fn get_message(
@@ -255,6 +255,6 @@ pub(crate) fn get_message(
     session: &str,
     id: &str,
 ) -> Result<String, SessionError> {
-    let json = sessions::get_message(store, &user(caller), &session_id(session), &message_id(id))?;
-    Ok(String::from_utf8(json).unwrap())
+    let shown = sessions::get_message(store, &user(caller), &session_id(session), &message_id(id))?;
+    Ok(String::from_utf8(shown.json).unwrap())
 }

@@ -1,7 +1,8 @@
 //! Tickets: what stands in a URL in the place of a token, for clients that cannot send headers.
 //!
-//! A ticket is good once and not for long, since URLs are logged. They are in memory alone: who
-//! finds the server started anew takes another one.
+//! A ticket is good once and not for long, since URLs are logged. Who finds the server started anew takes
+//! another one: they are kept in memory, but for the answer to a request with an
+//! `Idempotency-Key`, which outlives them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -68,8 +69,16 @@ impl Tickets {
         Ok((URL_SAFE_NO_PAD.encode(secret), expires))
     }
 
+    /// Whose ticket `text` is; `None` if it is none that is good.
+    pub(super) fn look(&self, text: &str, now: Timestamp) -> Option<Verified> {
+        let secret: [u8; 16] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = tickets.iter().find(|ticket| ticket.secret == secret)?;
+        (ticket.expires > now).then(|| ticket.bearer.clone())
+    }
+
     /// Whose ticket `text` is, which is then used; `None` if it is none that is good.
-    pub(super) fn take(&self, text: &str, now: Timestamp) -> Option<Verified> {
+    pub(in crate::http) fn take(&self, text: &str, now: Timestamp) -> Option<Verified> {
         let secret: [u8; 16] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
         let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = tickets.iter().position(|ticket| ticket.secret == secret)?;

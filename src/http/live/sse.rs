@@ -47,7 +47,11 @@ fn blocks(listener: Listener, comment_every: Duration) -> impl Stream<Item = Byt
         let piece = match timeout(comment_every, listener.next()).await {
             Ok(Ok(events)) => events.iter().map(block).collect::<String>().into(),
             Ok(Err(_end)) => return None,
-            Err(_silence) => Bytes::from_static(COMMENT),
+            Err(_silence) => {
+                listener.cursor_when_idle().map_or(Bytes::from_static(COMMENT), |cursor| {
+                    format!(":\nid: {cursor}\n\n").into()
+                })
+            }
         };
         Some((piece, listener))
     });

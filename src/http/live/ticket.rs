@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::http::auth::Identity;
 use crate::http::extract::Posted;
-use crate::http::reply::{Reply, done};
+use crate::http::reply::{Reply, written};
 use crate::http::{ApiError, App};
 use crate::model::{Timestamp, UserId};
 use crate::sessions::{self, Written};
@@ -45,11 +45,11 @@ pub(in crate::http) async fn ticket(
     let given = app.tickets.give(caller.clone(), until, now);
     let (ticket, expires_at) = given.map_err(|error| ApiError::internal(error.to_string()))?;
     let json = serde_json::to_vec(&Given { ticket, expires_at, cursor }).unwrap_or_default();
-    let written = match once {
+    let outcome = match once {
         Some(once) => sessions::answer_once(&app.store, caller, once, json).await?,
-        None => Written { created: true, replayed: false, json },
+        None => Written { created: true, replayed: false, json, tag: None },
     };
-    let mut response = done(written);
+    let mut response = written(outcome);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }

@@ -195,7 +195,7 @@ pub(in crate::http) fn search() -> Doc {
         .about("Letters are compared without case and accents, and words by how they begin.")
         .params::<SearchParams>()
         .gives::<SearchPage>(200, "a page", &[])
-        .refuses(&[404])
+        .refuses(&[404, 429])
 }
 
 pub(in crate::http) fn delete() -> Doc {

@@ -19,7 +19,7 @@ enum Codes {
 
 use Codes::{Known, Like};
 
-const REFUSALS: [(u16, Codes, &str); 14] = [
+const REFUSALS: [(u16, Codes, &str); 15] = [
     (400, Like("^(missing|invalid)_[a-z_]+$"), "a value is missing or breaks a rule"),
     (
         401,
@@ -43,9 +43,14 @@ const REFUSALS: [(u16, Codes, &str); 14] = [
     (415, Known(&["unsupported_media_type"]), "the body is not declared as JSON"),
     (422, Known(&["idempotency_key_reused"]), "the key was used for another request"),
     (426, Known(&["upgrade_required"]), "it is no request for a WebSocket of version 13"),
+    (429, Known(&["too_many_searches"]), "other searches of the caller's are waiting"),
     (431, Known(&["head_too_large"]), "request line and headers are larger than 32 KiB"),
     (500, Known(&["internal"]), "a fault of the server, whose log has more by the request id"),
-    (503, Known(&["busy", "stopping", "storage_failed", "timeout"]), "try again later"),
+    (
+        503,
+        Known(&["busy", "stopping", "storage_failed", "timeout", "too_many_listeners"]),
+        "try again later",
+    ),
 ];
 
 /// Those as responses that operations refer to by [`name`].
@@ -54,7 +59,7 @@ pub(super) fn responses() -> impl Iterator<Item = (String, Response)> {
         let mut response = answer(description);
         response = match status {
             401 => response.header("WWW-Authenticate", text_header("the challenge of RFC 6750")),
-            503 => response.header("Retry-After", text_header("seconds to wait")),
+            429 | 503 => response.header("Retry-After", text_header("seconds to wait")),
             _ => response,
         };
         (name(*status), body(response, codes).build())

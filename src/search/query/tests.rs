@@ -38,6 +38,26 @@ fn words_are_found_at_the_start_of_words_and_elsewhere_only_where_no_spaces_are_
         ),
         ("\u{4eac}\u{90fd}", "\u{6771}\u{4eac}\u{90fd}\u{306f}", Some(vec!["\u{4eac}\u{90fd}"])),
         ("\u{e01}\u{e32}", "\u{e21}\u{e35}\u{e01}\u{e32}\u{e23}", Some(vec!["\u{e01}\u{e32}"])),
+        (
+            "\u{d55c}\u{ad6d}",
+            "\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8}\u{110b}\u{1165}",
+            Some(vec!["\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8}"]),
+        ),
+        (
+            "\u{30ac}\u{30a4}",
+            "\u{30ab}\u{3099}\u{30a4}\u{30c8}\u{3099}",
+            Some(vec!["\u{30ab}\u{3099}\u{30a4}"]),
+        ),
+        (
+            "\u{d55c}\u{ad6d}",
+            "\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8}\u{110b}\u{1165}",
+            Some(vec!["\u{1112}\u{1161}\u{11ab}\u{1100}\u{116e}\u{11a8}"]),
+        ),
+        (
+            "\u{30ac}\u{30a4}",
+            "\u{30ab}\u{3099}\u{30a4}\u{30c8}\u{3099}",
+            Some(vec!["\u{30ab}\u{3099}\u{30a4}"]),
+        ),
         ("\u{1f600}", "so\u{1f600}!", Some(vec!["\u{1f600}"])),
         ("c++", "C++ and C", Some(vec!["C++"])),
         ("it's", "It\u{2019}s", Some(vec!["It\u{2019}s"])),
@@ -63,10 +83,16 @@ fn all_words_must_be_there_and_phrases_as_they_stand() {
 
 #[test]
 fn what_is_no_query_is_refused() {
-    let many = "a ".repeat(17);
+    let many: Vec<_> = (0..17).map(|n| n.to_string()).collect();
+    let many = many.join(" ");
     for q in ["", " ", "\"\"", "\u{301}", "a\0", &"x".repeat(257), &many] {
         assert_eq!(Query::parse(q).unwrap_err().field, "q", "{q:?}");
     }
+}
+
+#[test]
+fn a_word_that_is_said_twice_is_looked_for_once() {
+    assert_eq!(query(&"a ".repeat(100)).find("a b").unwrap().highlights, [[0, 1]]);
 }
 
 #[test]

@@ -71,6 +71,7 @@ struct AnswerV1<'a> {
     fingerprint: [u8; 16],
     at_micros: u64,
     created: bool,
+    tag: Option<[u8; 16]>,
     json: &'a [u8],
 }
 
@@ -253,6 +254,7 @@ impl<'a> AnswerV1<'a> {
             fingerprint: answer.fingerprint,
             at_micros: answer.at.as_micros(),
             created: answer.created,
+            tag: answer.tag,
             json: &answer.json,
         }
     }
@@ -262,6 +264,7 @@ impl<'a> AnswerV1<'a> {
             fingerprint: self.fingerprint,
             at: Timestamp::from_micros(self.at_micros),
             created: self.created,
+            tag: self.tag,
             json: self.json.into(),
         }
     }

@@ -161,3 +161,25 @@ async fn the_leeway_of_a_token_is_not_enough_to_listen() {
     }
     server.post(TICKET, "{}").bearer(&token).send().await.assert_error(401, "invalid_token");
 }
+
+#[tokio::test]
+async fn a_request_that_opens_nothing_leaves_its_ticket_good() {
+    let server = Setup::new(Mode::Jwt).start().await;
+    let ann = server.user("ann");
+    for by in EITHER {
+        let ticket = take_ticket(&ann).await;
+        let path = path_with(by, &ticket);
+        for (more, status, code) in [
+            ("&since=abc", 400, "invalid_since"),
+            ("&sessionId=none", 404, "session_not_found"),
+            ("&userId=bob", 403, "user_mismatch"),
+        ] {
+            let refused = upgrading(server.get(&format!("{path}{more}")), by).send().await;
+            refused.assert_error(status, code);
+        }
+
+        let mut listener = server.listen_to(by, &path, []).await;
+        ann.create(json!({ "title": "t" })).await.expect(201);
+        assert_eq!(listener.hear_of().await, ["session.created t"]);
+    }
+}

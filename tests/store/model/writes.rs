@@ -198,7 +198,7 @@ fn once(known: Known) -> Option<Once> {
 }
 
 fn outcome(done: Result<Written, SessionError>) -> Outcome {
-    let Written { created, replayed, json } = done.map_err(refusal)?;
+    let Written { created, replayed, json, .. } = done.map_err(refusal)?;
     Ok(Done { created, replayed, json: String::from_utf8(json).unwrap() })
 }
 
