@@ -110,7 +110,7 @@ impl Verify<'_> {
             for row in table.iter().map_err(StoreError::from)? {
                 let (key, value) = row.map_err(StoreError::from)?;
                 let checked = check(self, key.value(), value.value());
-                self.tell(definition.name(), checked)?;
+                self.count(definition.name(), checked)?;
                 let found = table.get(key.value()).map_err(StoreError::from)?;
                 if found.is_none_or(|found| found.value() != value.value()) {
                     return Err(Wrong::Record("a record is not found by its key".to_owned()));
@@ -128,14 +128,16 @@ impl Verify<'_> {
     }
 
     /// Counts a record, and tells what is wrong with it.
-    fn tell(&mut self, table: &str, checked: Checked) -> Checked {
+    fn count(&mut self, of: &str, checked: Checked) -> Checked {
         self.records += 1;
-        if self.records.is_multiple_of(PACE) && (self.note)(Note::Checked(self.records)).is_break()
-        {
-            return Err(Wrong::BrokenOff);
-        }
+        let goes_on = !self.records.is_multiple_of(PACE)
+            || (self.note)(Note::Checked(self.records)).is_continue();
+        if goes_on { self.tell(of, checked) } else { Err(Wrong::BrokenOff) }
+    }
+
+    fn tell(&mut self, of: &str, checked: Checked) -> Checked {
         match checked {
-            Err(Wrong::Record(what)) => self.problem(format!("{table}: {what}")),
+            Err(Wrong::Record(what)) => self.problem(format!("{of}: {what}")),
             checked => checked,
         }
     }

@@ -58,7 +58,7 @@ impl Verify<'_> {
             run.rows().try_for_each(|row| {
                 let checked = verify.message(&mut history, row);
                 let at = row.place.at;
-                verify.tell(&format!("message of session number {number} at {at}"), checked)
+                verify.count(&format!("message of session number {number} at {at}"), checked)
             })
         })?;
         self.history(history).map_err(|_| BrokenOff)?;

@@ -48,7 +48,7 @@ impl Verify<'_> {
                 .or_else(|what| wrong(format!("sessions of {of:?}: {what}")))?;
             run.rows().try_for_each(|row| {
                 let checked = verify.session(&user, place, row);
-                verify.tell(&format!("session number {} of {of:?}", row.place.number), checked)
+                verify.count(&format!("session number {} of {of:?}", row.place.number), checked)
             })
         })?;
         Ok(())
