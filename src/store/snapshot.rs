@@ -1,6 +1,7 @@
 //! The file as of one commit, for those who look at all of it while others write.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,6 +54,16 @@ impl Snapshot {
     pub fn pieces<E: From<StoreError>>(
         &self,
         mut each: impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // redb may panic on a page that is damaged.
+        catch_unwind(AssertUnwindSafe(|| self.show_pieces(&mut each))).unwrap_or_else(|_| {
+            Err(StoreError::Structure("its structure makes no sense".into()).into())
+        })
+    }
+
+    fn show_pieces<E: From<StoreError>>(
+        &self,
+        each: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         for table in NUMBERED {
             each(Piece::Table(table.name()))?;
