@@ -1,7 +1,7 @@
 //! The control socket: whose it is, and how long it stands there.
 
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -20,7 +20,7 @@ fn only_its_own_user_may_use_it() {
     fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
 
     // Only root can be somebody else.
-    if std::os::unix::fs::MetadataExt::uid(&folder.path().metadata().unwrap()) == 0 {
+    if folder.path().metadata().unwrap().uid() == 0 {
         // The binary may lie where only root can reach it.
         let copy = folder.path().join("binary");
         fs::copy(env!("CARGO_BIN_EXE_orion-chat"), &copy).unwrap();
