@@ -26,7 +26,7 @@ pub use frame::Frame;
 
 /// How long a verb may be waited for, and the other end's taking what it asked for: as long as it
 /// does not, the file keeps what was overwritten since.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long accepting pauses when no connection can be had.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -120,7 +120,9 @@ mod tests {
             Frame::Done(7),
         ];
         let mut bytes = Vec::new();
-        frames.iter().for_each(|frame| frame.write(&mut bytes).unwrap());
+        for frame in &frames {
+            frame.write(&mut bytes).unwrap();
+        }
 
         let mut rest = bytes.as_slice();
         for frame in frames {

@@ -112,9 +112,9 @@ impl Verify<'_> {
                 let checked = check(self, key.value(), value.value());
                 self.count(definition.name(), checked)?;
                 let found = table.get(key.value()).map_err(StoreError::from)?;
-                if found.is_none_or(|found| found.value() != value.value()) {
-                    return Err(Wrong::Record("a record is not found by its key".to_owned()));
-                }
+                found
+                    .filter(|found| found.value() == value.value())
+                    .map_or_else(|| wrong("a record is not found by its key"), |_| Ok(()))?;
                 rows += 1;
             }
             let len = table.len().map_err(StoreError::from)?;

@@ -71,7 +71,9 @@ fn folder_with(sessions: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut process = Process::start(server(folder.path()));
     let mut client = process.connect();
-    sessions.iter().for_each(|(session, first)| create(&mut client, session, first));
+    for (session, first) in sessions {
+        create(&mut client, session, first);
+    }
     drop(client);
     process.signal("TERM");
     assert_eq!(process.exit_code(), Some(0));
@@ -194,7 +196,9 @@ fn flip_a_bit(path: &Path, of: &str) {
     let places: Vec<_> =
         (0..bytes.len()).filter(|at| bytes[*at..].starts_with(of.as_bytes())).collect();
     assert!(places.len() > 1, "{places:?}");
-    places.into_iter().for_each(|at| bytes[at] ^= 1);
+    for at in places {
+        bytes[at] ^= 1;
+    }
     fs::write(path, bytes).unwrap();
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use orion_chat::sessions::SortOrder;
-use orion_chat::store::{FinishedFile, NewFile, OpenError, Snapshot, StoreError};
+use orion_chat::store::{FinishedFile, NewFile, OpenError, Piece, Snapshot, StoreError};
 
 use crate::support::{create, history, new_file, open, problems, save};
 
@@ -54,11 +54,8 @@ fn a_copy_that_is_given_up_leaves_nothing() {
     let before = std::fs::read_dir(folder.path()).unwrap().count();
 
     let mut unfinished = NewFile::create(&folder.path().join("copy.redb")).unwrap();
-    store
-        .snapshot()
-        .pieces(|piece| unfinished.put(piece))
-        .and_then(|()| Err::<(), _>(StoreError::Closed))
-        .unwrap_err();
+    store.snapshot().pieces(|piece| unfinished.put(piece)).unwrap();
+    assert!(std::fs::read_dir(folder.path()).unwrap().count() > before, "it is on its way");
     drop(unfinished);
 
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), before);
@@ -72,22 +69,18 @@ fn a_copy_that_lacks_its_end_is_never_opened() {
     create(&store, "ann", "s", "hello");
     let mut tables = 0;
     let mut unfinished = NewFile::create(&folder.path().join("copy.redb")).unwrap();
-    let name = names(folder.path()).into_iter().find(|name| name.ends_with(".part")).unwrap();
+    let mut files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let part = files.find(|path| path.extension().is_some_and(|end| end == "part")).unwrap();
 
     let cut = store.snapshot().pieces(|piece| {
-        tables += u32::from(matches!(piece, orion_chat::store::Piece::Table(_)));
+        tables += u32::from(matches!(piece, Piece::Table(_)));
         // The tenth is the last.
         if tables < 10 { unfinished.put(piece) } else { Err(StoreError::Closed) }
     });
     let left = folder.path().join("left.redb");
-    std::fs::copy(folder.path().join(name), &left).unwrap();
+    std::fs::copy(part, &left).unwrap();
 
     assert!(matches!(cut, Err(StoreError::Closed)), "{cut:?}");
     let refused = Snapshot::open(&left).unwrap_err();
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused:?}");
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }

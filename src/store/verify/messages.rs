@@ -74,10 +74,10 @@ impl Verify<'_> {
         let Ok(shown) = serde_json::from_slice::<Shown<'_>>(row.json) else {
             return wrong("it is no message");
         };
-        let shows = Some(hash(&preview(&shown.content)));
-        let found = history.found.get_or_insert(Expected { count: 0, ends: (shows, None) });
+        let ends_with = Some(hash(&preview(&shown.content)));
+        let found = history.found.get_or_insert(Expected { count: 0, ends: (ends_with, None) });
         found.count += 1;
-        found.ends.1 = shows;
+        found.ends.1 = ends_with;
         if self.deleted.contains(&history.number) {
             return Ok(());
         }

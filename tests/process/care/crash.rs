@@ -50,10 +50,14 @@ fn kill_all_over(arguments: &[&str], file: &str) {
         old_ones += u32::from(fs::read(&file).unwrap() == before);
         // What a crash leaves is easily told from what is whole.
         for entry in fs::read_dir(folder.path()).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            let is_known = [DATA, "backup.redb"].contains(&name.as_str());
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let is_known = [DATA, "backup.redb"].contains(&name);
             let is_kept = name.starts_with("orion-chat.redb.before-restore-");
-            assert!(is_known || is_kept || name.ends_with(".part"), "{name}");
+            assert!(
+                is_known || is_kept || path.extension().is_some_and(|end| end == "part"),
+                "{name}"
+            );
         }
     }
     assert!(old_ones > 0, "none was killed before its end");
