@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(after_help = "\
 Secrets come by environment only: ORION_SHARED_JWT_SECRET or ORION_SHARED_JWT_SECRET_FILE (and \
 _PREVIOUS for rotation) switch tokens on; see the README for the rest.\n\n\
-Exit codes: 0 stopped by SIGTERM or SIGINT, 2 usage, 73 data file cannot be created or written, \
+Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 2 usage, 73 data file cannot be created or written, \
 74 I/O error or damaged file, 75 data file in use, 78 bad configuration, 98 address in use.")]
 pub struct Cli {
     /// What to do.
@@ -32,6 +32,46 @@ pub struct Cli {
 pub enum Command {
     /// Serve until SIGTERM or SIGINT (the default).
     Serve(ServeArgs),
+    /// Write a checked copy of the data file, while a server has it or not.
+    ///
+    /// It holds all that was acknowledged before it began, and takes its name when it is whole, in
+    /// the place of a file that has it. It is made where it goes, and for - beside the data file.
+    Backup {
+        /// Where to; - is stdout [default: orion-chat-TIME.redb in this folder]
+        file: Option<PathBuf>,
+        /// Of which data file.
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Look for damage: every record, and every index against what it is of.
+    ///
+    /// Says what is wrong and where, one line each, and ends with 74 then. Changes nothing.
+    Verify {
+        /// A backup [default: the data file, while a server has it or not]
+        file: Option<PathBuf>,
+        /// Which data file.
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Put a copy of a backup in the data file's place, while no server has that.
+    ///
+    /// The backup is checked first. The old file stays beside it, as FILE.before-restore-TIME.
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// In the place of which data file.
+        #[command(flatten)]
+        data: DataArgs,
+    },
+}
+
+/// Which data file to look after.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DataArgs {
+    /// The data file [env: ORION_CHAT_DATA] [default: $STATE_DIRECTORY/orion-chat.redb under
+    /// systemd, else orion-chat.redb in this folder]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
 }
 
 /// How to serve.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::cli::{AuthMode, LogFormat, ServeArgs};
+use crate::cli::{AuthMode, DataArgs, LogFormat, ServeArgs};
 use crate::http::Limits;
 use crate::http::auth::{Auth, TokenConfig, is_loopback};
 use crate::http::cors::{AllowedOrigins, InvalidPattern};
@@ -148,6 +148,12 @@ pub fn load(
     };
     let log_filter = env.text("ORION_CHAT_LOG").unwrap_or_else(|| "info".to_owned());
     Ok(Config { server, log_format, log_filter, warnings })
+}
+
+/// The data file that `args` and the environment, as `variable` shows it, name.
+pub fn data(args: DataArgs, variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    let env = Env(&|name| variable(name).filter(|value| !value.is_empty()));
+    args.data.unwrap_or_else(|| env.data())
 }
 
 struct Env<'a>(&'a dyn Fn(&str) -> Option<OsString>);

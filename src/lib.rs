@@ -13,7 +13,9 @@
 //! Imports go down only; `tests/store/architecture.rs` checks it.
 //!
 //! - [`cli`], [`config`]: what was asked for, brought together and checked.
+//! - [`care`]: what operators do with the data: backups, checks, the way back.
 //! - [`server`]: the listener, the connections, the order of stopping.
+//! - [`control`]: a running server's door for `care`.
 //! - [`http`]: every route, the layers around them, what a request takes and gives.
 //! - [`sessions`]: the verbs, each one transaction.
 //! - [`search`]: which words are looked for, and where a text has them.
@@ -28,8 +30,10 @@
 //! writes in `store.write("save_message", …)`, `store::writer` commits it with whatever else is
 //! waiting, and only then is it answered. `grep -rn save_message src` prints that path.
 
+pub mod care;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod events;
 pub mod http;
 pub mod model;

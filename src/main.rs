@@ -1,6 +1,7 @@
 //! Parses the command line, starts the log, and runs the chosen command.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -11,6 +12,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use orion_chat::care::{self, CareError};
 use orion_chat::cli::{Cli, Command, LogFormat};
 use orion_chat::config::{self, Config, ConfigError};
 use orion_chat::model::Clock;
@@ -30,11 +32,20 @@ const WORKERS_MIN: usize = 2;
 fn main() -> ExitCode {
     nss::pin();
     let cli = Cli::parse();
-    let args = match cli.command {
-        Some(Command::Serve(args)) => args,
-        None => cli.serve,
+    let variable = |name: &str| std::env::var_os(name);
+    let done = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => config::load(args, variable).map_err(Failure::from).and_then(serve),
+        Command::Backup { file, data } => {
+            look_after(|| backup(&config::data(data, variable), file))
+        }
+        Command::Verify { file, data } => {
+            look_after(|| verify(&file.unwrap_or_else(|| config::data(data, variable))))
+        }
+        Command::Restore { file, data } => {
+            look_after(|| restore(&file, &config::data(data, variable)))
+        }
     };
-    match config::load(args, |name| std::env::var_os(name)).map_err(Failure::from).and_then(serve) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             complain(&failure);
@@ -54,6 +65,8 @@ enum Failure {
     Start(#[from] StartError),
     #[error("{0}; stopped, so that a new process can open the data file again")]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Care(#[from] CareError),
     #[error("cannot start: {0}; see the system's limits on threads and descriptors")]
     System(#[from] std::io::Error),
 }
@@ -68,18 +81,63 @@ impl Failure {
                 78
             }
             Self::Start(StartError::AddressInUse { .. }) => 98,
-            Self::Start(StartError::Store(error)) => match error {
-                OpenError::Create { .. } | OpenError::Access { .. } => 73,
-                OpenError::InUse { .. } => 75,
-                OpenError::Newer { .. } | OpenError::Damaged { .. } | OpenError::Io(_) => 74,
-            },
-            Self::Store(_) | Self::System(_) => 74,
+            Self::Start(StartError::Store(error)) | Self::Care(CareError::Open(error)) => {
+                match error {
+                    OpenError::Create { .. } | OpenError::Access { .. } => 73,
+                    OpenError::InUse { .. } => 75,
+                    OpenError::Newer { .. } | OpenError::Damaged { .. } | OpenError::Io(_) => 74,
+                }
+            }
+            Self::Care(CareError::Copy { .. } | CareError::Itself { .. }) => 73,
+            Self::Care(CareError::Ask { .. }) => 75,
+            Self::Care(CareError::Damaged { .. } | CareError::BrokenOff(_))
+            | Self::Store(_)
+            | Self::System(_) => 74,
         }
     }
 }
 
+fn backup(data: &Path, file: Option<PathBuf>) -> Result<(), Failure> {
+    if file.as_deref() == Some(Path::new("-")) {
+        care::backup_to(data, &mut std::io::stdout().lock(), &mut complain_of)?;
+        return Ok(());
+    }
+    let file = file.unwrap_or_else(|| format!("orion-chat-{}.redb", file_time()).into());
+    let records = care::backup(data, &file, &mut complain_of)?;
+    say(&format!("{} is a backup of {records} records", file.display()));
+    Ok(())
+}
+
+fn verify(file: &Path) -> Result<(), Failure> {
+    let records = care::verify(file, &mut say)?;
+    say(&format!("{} is good, with {records} records", file.display()));
+    Ok(())
+}
+
+fn restore(file: &Path, data: &Path) -> Result<(), Failure> {
+    let restored = care::restore(file, data, &file_time(), &mut complain_of)?;
+    say(&format!("{} holds the {} records of the backup", data.display(), restored.records));
+    if let Some(kept) = restored.kept {
+        say(&format!("{} is what was there before", kept.display()));
+    }
+    Ok(())
+}
+
+/// Does what an operator waits for: with a log that has no more than is amiss.
+fn look_after(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    start_log("warn", LogFormat::Text)?;
+    log_panics();
+    work()
+}
+
+/// The time, such as `20261123T101112.345Z`, for names of files.
+fn file_time() -> String {
+    let now = Clock::system().now().to_string();
+    now.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+}
+
 fn serve(config: Config) -> Result<(), Failure> {
-    start_log(&config)?;
+    start_log(&config.log_filter, config.log_format)?;
     log_panics();
     let workers = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -99,11 +157,9 @@ fn serve(config: Config) -> Result<(), Failure> {
     })
 }
 
-fn start_log(config: &Config) -> Result<(), Failure> {
-    let filter: Targets = config
-        .log_filter
-        .parse()
-        .map_err(|error| Failure::LogFilter(config.log_filter.clone(), error))?;
+fn start_log(filter: &str, format: LogFormat) -> Result<(), Failure> {
+    let filter: Targets =
+        filter.parse().map_err(|error| Failure::LogFilter(filter.to_owned(), error))?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -111,7 +167,7 @@ fn start_log(config: &Config) -> Result<(), Failure> {
         // A log that cannot be written must not stop the service.
         .log_internal_errors(false);
     let registry = tracing_subscriber::registry().with(filter);
-    match config.log_format {
+    match format {
         LogFormat::Text => registry.with(lines).init(),
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
     }
@@ -159,4 +215,15 @@ async fn first(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
 #[expect(clippy::print_stderr, reason = "this is what stderr is for")]
 fn complain(failure: &Failure) {
     eprintln!("orion-chat: {failure}");
+}
+
+/// Says what is wrong with a file, where stdout may be a backup's.
+#[expect(clippy::print_stderr, reason = "this is what stderr is for")]
+fn complain_of(problem: &str) {
+    eprintln!("{problem}");
+}
+
+/// Says what was asked for, to whoever may have gone away.
+fn say(line: &str) {
+    let _gone = writeln!(std::io::stdout(), "{line}");
 }

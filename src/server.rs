@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::control::Control;
 use crate::http::auth::Auth;
 use crate::http::cors::{AllowedOrigins, Cors};
 use crate::http::{self, App, Limits};
@@ -58,6 +59,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     store: Store,
+    /// None where it could not be opened, which keeps nobody from being served.
+    control: Option<Control>,
     app: App,
     more: Router<App>,
     patience: Patience,
@@ -103,15 +106,20 @@ impl Server {
         let address = listener.local_addr();
         let address =
             address.map_err(|source| StartError::Listen { address: config.listen, source })?;
-        let (at, opened_by) = (config.store, clock.clone());
+        let (data, at, opened_by) = (config.store.path.clone(), config.store, clock.clone());
         let opening = tokio::task::spawn_blocking(move || Store::open(&at, opened_by));
         let store = opening.await.map_err(|error| OpenError::Io(error.to_string()))??;
+        let control = Control::open(&data).inspect_err(|error| {
+            let data = data.display();
+            warn!(%error, "no control socket beside {data}: {error}; backups need a stopped server");
+        });
         let cors = Cors::new(config.origins);
         Ok(Self {
             listener,
             address,
             app: App::new(store.clone(), config.auth, cors, clock, config.limits),
             store,
+            control: control.ok(),
             more: Router::new(),
             patience: config.patience,
             max_connections: config.max_connections,
@@ -138,6 +146,9 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
         let (tasks, stopping) = (TaskTracker::new(), stop.child_token());
         let router = http::router(self.app, self.more);
+        if let Some(control) = self.control {
+            tasks.spawn(control.run(self.store.clone(), tasks.clone(), stopping.clone()));
+        }
         let accept = Accept {
             router,
             patience: self.patience,

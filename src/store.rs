@@ -8,7 +8,8 @@
 //! `settle` moves it into the tables later. A read looks at both. In here: `tables` (what is kept under
 //! which key), `record` (bytes), `rows` (what is known of JSON), `run` (neighbouring rows in one value), `facts` (what is known of a row), `step` (what a commit
 //! did), `changes` (the log, for those who follow), `fresh`, `tx`
-//! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`.
+//! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`; and for
+//! those who look after it, `snapshot`, `new_file` (copies) and `verify`.
 
 mod changes;
 mod error;
@@ -16,15 +17,19 @@ mod facts;
 mod file;
 mod fresh;
 mod housekeeping;
+mod new_file;
 mod record;
 mod rows;
 mod run;
 mod settle;
+mod snapshot;
 mod step;
 mod tables;
 mod tx;
+mod verify;
 mod writer;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -32,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Builder, Database, ReadableDatabase, ReadableTable as _, StorageBackend};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable as _};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info};
 use uuid::Uuid;
@@ -43,7 +48,10 @@ use crate::model::{Clock, UserId};
 pub use changes::Changes;
 pub use error::{OpenError, OperationError, StoreError};
 pub use facts::Facts;
+pub use file::Held;
 use fresh::Fresh;
+pub use new_file::{FinishedFile, NewFile};
+pub use snapshot::{Piece, Snapshot};
 pub use step::Answer;
 use step::Step;
 pub use tables::Place;
@@ -51,6 +59,7 @@ pub use tx::{
     ListedRow, NewMessage, ReadTx, Row, SessionRange, SessionRef, StoredMessage, WriteTx,
 };
 use tx::{Tables, View};
+pub use verify::Note;
 use writer::{Job, Numbers, Operation, Seat, Writer};
 
 /// How many operations may wait for the writer: more than connections are served, so that only
@@ -99,12 +108,13 @@ impl Store {
             file::create(path)?;
             info!("created data file {}", path.display());
         }
-        let file = file::open(path).map_err(access)?;
-        if file.metadata().map_err(access)?.len() == 0 {
-            return Err(OpenError::damaged(path, "it is empty, which a data file never is"));
-        }
-        let backend = FileBackend::new(file).map_err(|error| OpenError::refused(path, error))?;
-        Self::open_backend(path, backend, config.cache_bytes, clock)
+        let cache_bytes = config.cache_bytes / 8;
+        let (db, gate) = open_held(path, cache_bytes * PAGES_EIGHTHS)?;
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(&db)))
+            .map_err(|_| OpenError::damaged(path, "its structure makes no sense"))?
+            .map_err(|error| OpenError::unreadable(path, error))?;
+        gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
+        Self::start(db, loaded, cache_bytes * FRESH_EIGHTHS, clock)
     }
 
     /// A store without a file, for tests: it forgets everything when it is closed.
@@ -164,6 +174,13 @@ impl Store {
         (self.events.follow(user, view.newest), view.newest)
     }
 
+    /// Everything that is committed, to be looked at while others write: all that was acknowledged
+    /// before. What it shows takes up room in the file for as long as it is kept.
+    pub fn snapshot(&self) -> Snapshot {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        Snapshot::new(Arc::clone(&view.tables.tx))
+    }
+
     /// A random number that tells the changes of this file from those of others.
     pub fn log_id(&self) -> u64 {
         self.log_id
@@ -204,35 +221,6 @@ impl Store {
             Some(error) => Err(error),
             None => Ok(()),
         }
-    }
-
-    fn open_backend(
-        path: &Path,
-        backend: impl StorageBackend,
-        cache_bytes: usize,
-        clock: Clock,
-    ) -> Result<Self, OpenError> {
-        let (held, gate) = file::HeldBackend::new(backend);
-        let mut builder = Builder::new();
-        builder.set_cache_size(cache_bytes / 8 * PAGES_EIGHTHS).set_repair_callback(|repair| {
-            let percent = repair.progress() * 100.0;
-            info!("repairing the data file after an unclean stop: {percent:.0} %");
-        });
-        // redb may panic on a file that was damaged while it was closed. Nothing is written to it
-        // before all that is read now has proved to be good.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = builder.create_with_backend(held);
-            let db = db.map_err(|error| OpenError::refused(path, error))?;
-            if check_schema(path, &db)? < tables::SCHEMA_VERSION {
-                lay_out(&db).map_err(|error| OpenError::unreadable(path, error))?;
-            }
-            let loaded = load(&db).map_err(|error| OpenError::unreadable(path, error))?;
-            Ok((db, loaded))
-        }));
-        let (db, loaded) = opened
-            .unwrap_or_else(|_| Err(OpenError::damaged(path, "its structure makes no sense")))?;
-        gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
-        Self::start(db, loaded, cache_bytes / 8 * FRESH_EIGHTHS, clock)
     }
 
     fn start(
@@ -306,6 +294,44 @@ where
     }
 }
 
+/// Opens the file at `path`, which is ours and not of a newer release, and changes nothing of it
+/// until its gate lets that through.
+fn open_held(
+    path: &Path,
+    cache_bytes: usize,
+) -> Result<(Database, Arc<file::Gate<FileBackend>>), OpenError> {
+    let access = |source: std::io::Error| OpenError::Access { path: path.to_owned(), source };
+    let file = file::open(path).map_err(access)?;
+    let (bytes, inode) = file.metadata().map(|found| (found.len(), found.ino())).map_err(access)?;
+    if bytes == 0 {
+        return Err(OpenError::damaged(path, "it is empty, which a data file never is"));
+    }
+    let backend = FileBackend::new(file).map_err(|error| OpenError::refused(path, error))?;
+    let (held, gate) = file::HeldBackend::new(backend);
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes).set_repair_callback(|repair| {
+        let percent = repair.progress() * 100.0;
+        info!("repairing the data file after an unclean stop: {percent:.0} %");
+    });
+    // redb may panic on a file that was damaged while it was closed. Nothing is written to it
+    // before all that is read now has proved to be good.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let db = builder.create_with_backend(held);
+        let db = db.map_err(|error| OpenError::refused(path, error))?;
+        if check_schema(path, &db)? < tables::SCHEMA_VERSION {
+            lay_out(&db).map_err(|error| OpenError::unreadable(path, error))?;
+        }
+        // Before it was locked, a restored file may have taken its place.
+        if path.metadata().map_err(access)?.ino() != inode {
+            return Err(OpenError::InUse { path: path.to_owned() });
+        }
+        Ok(db)
+    }));
+    let db =
+        opened.unwrap_or_else(|_| Err(OpenError::damaged(path, "its structure makes no sense")))?;
+    Ok((db, gate))
+}
+
 /// Makes the tables of a new file, and those that a file of an older release has not.
 #[expect(clippy::disallowed_methods, reason = "there is no writer yet")]
 fn lay_out(db: &Database) -> Result<(), StoreError> {
@@ -318,11 +344,16 @@ fn lay_out(db: &Database) -> Result<(), StoreError> {
     {
         let mut meta = transaction.open_table(tables::META)?;
         meta.insert(tables::SCHEMA_VERSION_KEY, version.as_slice())?;
-        let (log_id, _) = Uuid::new_v4().as_u64_pair();
-        meta.insert(tables::LOG_ID, record::seal_number(tables::LOG_ID, log_id).as_slice())?;
+        meta.insert(tables::LOG_ID, new_log_id().as_slice())?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// A number that no other log has, sealed.
+fn new_log_id() -> Vec<u8> {
+    let (log_id, _) = Uuid::new_v4().as_u64_pair();
+    record::seal_number(tables::LOG_ID, log_id)
 }
 
 /// What a file holds.
@@ -361,7 +392,7 @@ fn load(db: &Database) -> Result<Loaded, StoreError> {
             fresh.apply(step);
         }
     }
-    let view = View { fresh, tables: Tables::open(&tx)?, newest: next.seq - 1 };
+    let view = View { fresh, tables: Tables::open(tx)?, newest: next.seq - 1 };
     Ok(Loaded { view, next, settled, log_id })
 }
 

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,17 +26,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 /// never leaves half a file that a later start would have to tell from a damaged one.
 pub(super) fn create(path: &Path) -> Result<(), OpenError> {
     let failed = |source: io::Error| OpenError::Create { path: path.to_owned(), source };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    // Not by the process's number, which others on a shared volume may have too.
-    name.push(format!(".{}.new", Uuid::new_v4()));
-    let unfinished = Unfinished(path.with_file_name(name));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished.0)
-        .map_err(failed)?;
+    let (unfinished, file) = create_beside(path, "new")?;
     let synced = file.try_clone().map_err(failed)?;
     let db = Builder::new().create_with_backend(FileBackend::new(file)?)?;
     lay_out(&db)?;
@@ -48,14 +38,68 @@ pub(super) fn create(path: &Path) -> Result<(), OpenError> {
         Err(_) if !path.exists() => std::fs::rename(&unfinished.0, path).map_err(failed)?,
         linked => linked.map_err(failed)?,
     }
+    sync_folder(path).map_err(failed)
+}
+
+/// Creates a file for this user alone beside `path`, under a name that nobody has and that ends in
+/// `ending`.
+pub(super) fn create_beside(path: &Path, ending: &str) -> Result<(Unfinished, File), OpenError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    // Not by the process's number, which others on a shared volume may have too.
+    name.push(format!(".{}.{ending}", Uuid::new_v4()));
+    let unfinished = Unfinished(path.with_file_name(name));
+    let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).clone();
+    match options.open(&unfinished.0) {
+        Ok(file) => Ok((unfinished, file)),
+        Err(source) => Err(OpenError::Create { path: path.to_owned(), source }),
+    }
+}
+
+/// Waits until the names in the folder of `path` are on disk.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Who owns the file at `path`, or its folder where there is none: user and group.
+pub(super) fn owner_of(path: &Path) -> io::Result<(u32, u32)> {
+    let found = std::fs::metadata(path).or_else(|_| std::fs::metadata(folder_of(path)))?;
+    Ok((found.uid(), found.gid()))
+}
+
+/// A data file, whole or damaged, that no other process can open for as long as this is kept.
+#[derive(Debug)]
+pub struct Held(FileBackend);
+
+impl Held {
+    /// Takes the file at `path`, or nothing where there is none.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] when another process has it open, [`OpenError::Access`] when it cannot
+    /// be opened.
+    pub fn take(path: &Path) -> Result<Option<Self>, OpenError> {
+        let file = match open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => {
+                opened.map_err(|source| OpenError::Access { path: path.to_owned(), source })?
+            }
+        };
+        let held = Self(FileBackend::new(file)?);
+        match held.0.try_lock_range(Bound::Unbounded, Bound::Unbounded) {
+            Ok(true) => Ok(Some(held)),
+            Ok(false) => Err(OpenError::InUse { path: path.to_owned() }),
+            Err(error) => Err(OpenError::Io(error.to_string())),
+        }
+    }
 }
 
 /// A file that goes when this does.
-struct Unfinished(PathBuf);
+#[derive(Debug)]
+pub(super) struct Unfinished(pub(super) PathBuf);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {

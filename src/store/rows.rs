@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::model::SessionId;
+use crate::model::{MessageId, SessionId};
 
 /// The id in a session's row, or that of its session in a message's.
 pub(super) fn session_id(json: &[u8]) -> Option<SessionId> {
@@ -17,4 +17,16 @@ pub(super) fn session_id(json: &[u8]) -> Option<SessionId> {
 
     let named: Named<'_> = serde_json::from_slice(json).ok()?;
     SessionId::parse(&named.session_id).ok()
+}
+
+/// The id in a message's row.
+pub(super) fn message_id(json: &[u8]) -> Option<MessageId> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+    }
+
+    let named: Named<'_> = serde_json::from_slice(json).ok()?;
+    MessageId::parse(&named.id).ok()
 }

@@ -91,6 +91,25 @@ impl<'a> Run<'a> {
         (0..self.index.len()).filter_map(move |n| self.row(n))
     }
 
+    /// Checks that its rows may be those of the run that is kept under `place`, with `before` being
+    /// that of the run before it; else says what is wrong.
+    pub(super) fn check(self, place: Place, before: Option<Place>) -> Result<(), &'static str> {
+        if self.is_first && before.is_some() {
+            return Err("a run stands before the one that is said to be the first");
+        }
+        if self.rows().count() != self.index.len() {
+            return Err("a row cannot be read");
+        }
+        let places = before.into_iter().chain(self.rows().map(|row| row.place));
+        if !places.is_sorted_by(|one, next| one < next) {
+            return Err("rows are not in their order");
+        }
+        match self.rows().next_back() {
+            Some(last) if last.place > place => Err("a row stands behind the end of its run"),
+            _ => Ok(()),
+        }
+    }
+
     fn show(
         self,
         span: Span,

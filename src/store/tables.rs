@@ -60,6 +60,22 @@ pub(super) const USER_AND_KEY_TO_ANSWER: TableDefinition<'_, Bytes, Bytes> =
 pub(super) const ANSWERED_AND_USER_AND_KEY: TableDefinition<'_, Bytes, Bytes> =
     TableDefinition::new("answered_and_user_and_key");
 
+/// The tables whose keys are numbers.
+pub(super) const NUMBERED: [TableDefinition<'_, u64, Bytes>; 2] = [SEQ_TO_STEPS, DELETED_SESSIONS];
+
+/// The tables whose keys are bytes. [`META`] comes last: without it, a file is none of ours, so that
+/// a copy that is cut short is never taken for a whole one.
+pub(super) const NAMED: [TableDefinition<'_, Bytes, Bytes>; 8] = [
+    SESSION_ID_TO_HEAD,
+    USER_AND_UPDATED_TO_SESSIONS,
+    USER_AND_CREATED_TO_SESSION_ID,
+    SESSION_AND_PLACE_TO_MESSAGES,
+    SESSION_AND_MESSAGE_ID_TO_PLACE,
+    USER_AND_KEY_TO_ANSWER,
+    ANSWERED_AND_USER_AND_KEY,
+    META,
+];
+
 /// Key in [`META`] of the number of the last step up to which the tables show everything.
 pub(super) const SETTLED: &[u8] = b"settled";
 /// Key in [`META`] of a random number that tells this log from others: a cursor of another file,

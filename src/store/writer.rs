@@ -398,7 +398,7 @@ impl Writer {
 
     /// Lets readers see the tables as they are committed, and the rest after `change`.
     fn show(&self, change: impl FnOnce(&mut View)) -> Result<(), StoreError> {
-        let tables = Tables::open(&self.seat.db.begin_read()?)?;
+        let tables = Tables::open(self.seat.db.begin_read()?)?;
         let mut view = self.seat.view.write().unwrap_or_else(PoisonError::into_inner);
         view.tables = tables;
         change(&mut view);

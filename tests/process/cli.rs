@@ -276,7 +276,9 @@ fn without_any_configuration_it_says_where_it_is_and_who_may_call() {
         assert!(log.contains(text), "no {text:?} in {log}");
     }
     assert!(!log.contains("WARN"), "{log}");
-    assert_eq!(names(folder.path()), ["orion-chat.redb"]);
+    let mut names = names(folder.path());
+    names.sort();
+    assert_eq!(names, ["orion-chat.redb", "orion-chat.redb.sock"]);
     process.connect().get("/health").unwrap().expect(200);
     process.connect().get("/ready").unwrap().expect(200);
     process.connect().get("/api/sessions/list?userId=ann").unwrap().expect(200);

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a test that fails shows the log of its process")]
 #![expect(clippy::indexing_slicing, reason = "of JSON, which answers null, and of what is known")]
 
+mod care;
 mod cli;
 mod crash;
 mod rewrites;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, each with those that it may enter.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("nss", &[]),
     ("cli", &[]),
@@ -12,7 +12,9 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("store", &["model", "events"]),
     ("sessions", &["model", "store", "events", "search"]),
     ("http", &["model", "search", "sessions", "store"]),
-    ("server", &["model", "store", "http"]),
+    ("control", &["store"]),
+    ("care", &["store", "control"]),
+    ("server", &["model", "store", "http", "control"]),
     ("config", &["model", "store", "http", "server", "cli"]),
     ("lib", &[]),
 ];
@@ -24,7 +26,7 @@ const CRATES: [(&str, &[&str]); 7] = [
     // The server takes a `Router`.
     ("axum", &["http", "server"]),
     ("clap", &["cli", "config", "main"]),
-    ("tokio", &["events", "store", "http", "server", "main"]),
+    ("tokio", &["events", "store", "control", "http", "server", "main"]),
     // Each type describes itself.
     ("utoipa", &["model", "sessions", "http"]),
     ("serde_json", &["model", "search", "store", "sessions", "http"]),

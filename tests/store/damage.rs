@@ -8,7 +8,7 @@ use std::path::Path;
 
 use orion_chat::model::Clock;
 use orion_chat::sessions::{SessionError, SortOrder};
-use orion_chat::store::{OpenError, Store};
+use orion_chat::store::{OpenError, Snapshot, Store};
 
 use crate::support::{self, Listing, create, new_file, open, save};
 
@@ -257,6 +257,36 @@ fn flip_bits(original: &Original) {
         lies.note(&format!("bit {bit} of byte {at} flipped"), original.check(&bytes));
     }
     lies.assert_none();
+}
+
+#[test]
+fn what_verify_finds_no_fault_with_is_served_whole() {
+    let (original, mut lies, mut found) = (Original::closed(), Lies::default(), 0);
+    let is_used = |at: &usize| original.bytes[*at] != 0;
+    let used: Vec<_> = (320..original.bytes.len()).filter(is_used).collect();
+    for (n, at) in used.iter().step_by(used.len() / 250).enumerate() {
+        let (_folder, path) = new_file();
+        let mut bytes = original.bytes.clone();
+        bytes[*at] ^= 1 << (n % 8);
+        std::fs::write(&path, &bytes).unwrap();
+
+        let verified = Snapshot::open(&path).map(|snapshot| support::problems(&snapshot));
+        assert!(std::fs::read(&path).unwrap() == bytes, "it was changed");
+        let checked = match verified {
+            Err(refused) => is_damage(&refused, &path),
+            Ok(problems) if problems.is_empty() => {
+                let served = open(&path).map(|store| Saved::read(&store) == original.saved);
+                served.is_ok_and(|is_whole| is_whole).then_some(()).ok_or("a lie".to_owned())
+            }
+            Ok(_) => {
+                found += 1;
+                Ok(())
+            }
+        };
+        lies.note(&format!("bit {} of byte {at} flipped", n % 8), checked);
+    }
+    lies.assert_none();
+    assert!(found > 50, "of 250 bits, {found} were found to be wrong");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, reason = "of JSON, which answers null, and of what is known")]
 
 mod architecture;
+mod copies;
 mod damage;
 mod lock;
 mod model;

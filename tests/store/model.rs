@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use orion_chat::model::{Clock, Role, Timestamp};
-use orion_chat::store::Store;
+use orion_chat::store::{Snapshot, Store};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -117,7 +117,11 @@ impl World {
     }
 
     fn reopen(&mut self) {
+        assert_eq!(support::problems(&self.store.snapshot()), [""; 0], "while it is served");
         self.store.close().unwrap();
+        let closed = Snapshot::open(&self.path).unwrap();
+        assert_eq!(support::problems(&closed), [""; 0], "when it is closed");
+        drop(closed);
         self.store = support::open_at(&self.path, clock(&self.micros)).unwrap();
         self.compare_all();
     }

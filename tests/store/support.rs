@@ -1,5 +1,6 @@
 //! A data file of one's own, and what users do with it.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use orion_chat::model::{
@@ -9,7 +10,7 @@ use orion_chat::sessions::{
     self, Draft, History, HistoryQuery, ListQuery, NewSession, SessionError, SortBy, SortOrder,
     Written,
 };
-use orion_chat::store::{OpenError, Store, StoreConfig};
+use orion_chat::store::{Note, OpenError, Snapshot, Store, StoreConfig};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -27,6 +28,19 @@ pub(crate) fn open(path: &Path) -> Result<Store, OpenError> {
 
 pub(crate) fn open_at(path: &Path, clock: Clock) -> Result<Store, OpenError> {
     Store::open(&StoreConfig { path: path.to_owned(), cache_bytes: 1 << 20 }, clock)
+}
+
+/// What is wrong with what it shows.
+pub(crate) fn problems(snapshot: &Snapshot) -> Vec<String> {
+    let mut problems = Vec::new();
+    let records = snapshot.verify(&mut |note| {
+        if let Note::Problem(what) = note {
+            problems.push(what);
+        }
+        ControlFlow::Continue(())
+    });
+    assert!(records.is_some_and(|records| records > 0), "nothing was looked at");
+    problems
 }
 
 /// Waits for a verb of the store, which is answered from a thread of its own.

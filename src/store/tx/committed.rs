@@ -1,6 +1,7 @@
 //! The tables as of one commit, and what is found in them.
 
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
 use redb::{ReadOnlyTable, ReadTransaction};
 
@@ -29,10 +30,12 @@ pub(in crate::store) struct Tables {
     pub(super) message_ids: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) answers: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) log: ReadOnlyTable<u64, ByteKey>,
+    /// For those who look at more than these.
+    pub(in crate::store) tx: Arc<ReadTransaction>,
 }
 
 impl Tables {
-    pub(in crate::store) fn open(tx: &ReadTransaction) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open(tx: ReadTransaction) -> Result<Self, StoreError> {
         Ok(Self {
             heads: tx.open_table(SESSION_ID_TO_HEAD)?,
             sessions: tx.open_table(USER_AND_UPDATED_TO_SESSIONS)?,
@@ -41,6 +44,7 @@ impl Tables {
             message_ids: tx.open_table(SESSION_AND_MESSAGE_ID_TO_PLACE)?,
             answers: tx.open_table(USER_AND_KEY_TO_ANSWER)?,
             log: tx.open_table(SEQ_TO_STEPS)?,
+            tx: Arc::new(tx),
         })
     }
 

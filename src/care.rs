@@ -1,0 +1,161 @@
+//! Looking after the data: backups, checks, and the way back.
+//!
+//! Each verb works while a server has the file, which is then asked through its control socket
+//! (see [`crate::control`]), and on the file itself when none does. None of them changes the file that
+//! it reads.
+
+mod restore;
+mod source;
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::store::{FinishedFile, NewFile, Note, OpenError, Snapshot, StoreError};
+
+pub use restore::{Restored, restore};
+use source::Source;
+
+/// Why something could not be done. Each text says what, why and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CareError {
+    /// A data file cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A server has the file and cannot be asked.
+    #[error("cannot ask the server through {socket}: {source}; run this as the server's user or as root, or stop the server", socket = socket.display())]
+    Ask {
+        /// Its control socket.
+        socket: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The server broke off.
+    #[error("the server broke off: {0}; nothing was changed: see its log and try again")]
+    BrokenOff(String),
+    /// The file that was made of another cannot be read or written.
+    #[error("cannot make {path}: {reason}; nothing was changed: see whether its disk is full", path = path.display())]
+    Copy {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A file is damaged.
+    #[error("data file {path} is damaged, in {problems} places; {outcome}", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How many problems were told.
+        problems: u64,
+        /// What was not done, and what to do.
+        outcome: &'static str,
+    },
+    /// A backup would take the place of what it is of.
+    #[error("{path} is the data file itself; choose another name", path = path.display())]
+    Itself {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Writes a backup of the data file at `data` to `target`, of mode 0600, in the place of a file that
+/// is there. It holds all that was acknowledged before, and is checked before it gets its name.
+///
+/// Gives how many records it holds; tells `problem` what is wrong with it, one line each.
+///
+/// # Errors
+/// [`CareError`], with which nothing is at `target` that was not there before.
+pub fn backup(data: &Path, target: &Path, problem: &mut dyn FnMut(&str)) -> Result<u64, CareError> {
+    if is_same(data, target) {
+        return Err(CareError::Itself { path: target.to_owned() });
+    }
+    let (copy, records) = checked_copy(data, target, problem)?;
+    copy.publish(target).map_err(|error| failed(target, &error))?;
+    Ok(records)
+}
+
+/// Writes a backup as [`backup`] does, to `out`. It is made beside the data file until then.
+///
+/// # Errors
+/// [`CareError`], with which nothing was written unless it was writing that failed.
+pub fn backup_to(
+    data: &Path,
+    out: &mut impl io::Write,
+    problem: &mut dyn FnMut(&str),
+) -> Result<u64, CareError> {
+    let (copy, records) = checked_copy(data, data, problem)?;
+    std::fs::File::open(copy.path())
+        .and_then(|mut copy| io::copy(&mut copy, out))
+        .and_then(|_| out.flush())
+        .map_err(|error| failed(Path::new("-"), &error))?;
+    Ok(records)
+}
+
+/// Looks at every record of the data file at `data`, and at every index against what it is of.
+///
+/// Gives how many records there are; tells `problem` what is wrong with them, one line each.
+///
+/// # Errors
+/// [`CareError::Damaged`] if something is wrong, else what kept it from being looked at.
+pub fn verify(data: &Path, problem: &mut dyn FnMut(&str)) -> Result<u64, CareError> {
+    let (records, problems) = Source::of(data)?.verify(problem)?;
+    sound(data, problems, "restore a backup")?;
+    Ok(records)
+}
+
+/// A copy of the data file at `data` that is to stand at `target`, checked.
+fn checked_copy(
+    data: &Path,
+    target: &Path,
+    problem: &mut dyn FnMut(&str),
+) -> Result<(FinishedFile, u64), CareError> {
+    let copy = Source::of(data)?.copy(target)?;
+    let (records, problems) = check(&Snapshot::open(copy.path())?, problem);
+    sound(data, problems, "no backup was written: restore an older one")?;
+    Ok((copy, records))
+}
+
+/// How many records there are, and how many problems.
+fn check(snapshot: &Snapshot, problem: &mut dyn FnMut(&str)) -> (u64, u64) {
+    let mut problems = 0;
+    let records = snapshot.verify(&mut |note| {
+        if let Note::Problem(what) = note {
+            problems += 1;
+            problem(&what);
+        }
+        ControlFlow::Continue(())
+    });
+    (records.unwrap_or(0), problems)
+}
+
+fn sound(path: &Path, problems: u64, outcome: &'static str) -> Result<(), CareError> {
+    match problems {
+        0 => Ok(()),
+        problems => Err(CareError::Damaged { path: path.to_owned(), problems, outcome }),
+    }
+}
+
+/// Whether both are names of one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let file = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
+    file(one).is_some_and(|one| Some(one) == file(other))
+}
+
+fn failed(path: &Path, reason: &impl ToString) -> CareError {
+    CareError::Copy { path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// A new file that is to stand at `target`, of what `fill` puts into it.
+fn filled(
+    target: &Path,
+    fill: impl FnOnce(&mut NewFile) -> Result<(), CareError>,
+) -> Result<FinishedFile, CareError> {
+    let mut copy = NewFile::create(target).map_err(|error| match error {
+        OpenError::Create { source, .. } => failed(target, &source),
+        other => other.into(),
+    })?;
+    fill(&mut copy)?;
+    copy.finish().map_err(|error: StoreError| failed(target, &error))
+}

@@ -1,0 +1,97 @@
+//! The file as of one commit, for those who look at all of it while others write.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{
+    Database, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    TableDefinition, TableHandle as _,
+};
+
+use super::tables::{NAMED, NUMBERED};
+use super::{OpenError, StoreError, open_held};
+
+/// Memory for pages of a file that nobody serves, in bytes: it is read from one end to the other.
+pub(super) const CACHE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Everything that was committed at one moment, whatever is written since.
+pub struct Snapshot {
+    tx: Arc<ReadTransaction>,
+    /// The file, if it was opened for this alone.
+    _opened: Option<Database>,
+}
+
+/// A piece of what a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// The name of the table that the rows behind it are of.
+    Table(&'a str),
+    /// A row: its key and its value.
+    Row(&'a [u8], &'a [u8]),
+}
+
+impl Snapshot {
+    pub(super) fn new(tx: Arc<ReadTransaction>) -> Self {
+        Self { tx, _opened: None }
+    }
+
+    /// The data file at `path`, which stays as it is, and is in use for as long as this is kept.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let (db, _never_let_through) = open_held(path, CACHE_BYTES)?;
+        let tx = db.begin_read().map_err(|error| OpenError::unreadable(path, error.into()))?;
+        Ok(Self { tx: Arc::new(tx), _opened: Some(db) })
+    }
+
+    /// Shows `each` all that the file holds, as it lies there.
+    ///
+    /// # Errors
+    /// What `each` returns; [`StoreError`] when the file cannot be read or its structure is damaged.
+    pub fn pieces<E: From<StoreError>>(
+        &self,
+        mut each: impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // redb may panic on a page that is damaged.
+        catch_unwind(AssertUnwindSafe(|| self.show_pieces(&mut each))).unwrap_or_else(|_| {
+            Err(StoreError::Structure("its structure makes no sense".into()).into())
+        })
+    }
+
+    fn show_pieces<E: From<StoreError>>(
+        &self,
+        each: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for table in NUMBERED {
+            each(Piece::Table(table.name()))?;
+            for row in self.table(table)?.iter().map_err(StoreError::from)? {
+                let (key, value) = row.map_err(StoreError::from)?;
+                each(Piece::Row(&key.value().to_be_bytes(), value.value()))?;
+            }
+        }
+        for table in NAMED {
+            each(Piece::Table(table.name()))?;
+            for row in self.table(table)?.iter().map_err(StoreError::from)? {
+                let (key, value) = row.map_err(StoreError::from)?;
+                each(Piece::Row(key.value(), value.value()))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn table<K: Key>(
+        &self,
+        definition: TableDefinition<'_, K, &'static [u8]>,
+    ) -> Result<ReadOnlyTable<K, &'static [u8]>, StoreError> {
+        Ok(self.tx.open_table(definition)?)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
