@@ -13,6 +13,7 @@
 //! Imports go down only; `tests/store/architecture.rs` checks it.
 //!
 //! - [`cli`], [`config`]: what was asked for, brought together and checked.
+//! - [`commands`]: what each command does and prints.
 //! - [`care`]: what operators do with the data: backups, checks, the way back.
 //! - [`server`]: the listener, the connections, the order of stopping.
 //! - [`control`]: a running server's door for `care`.
@@ -32,6 +33,7 @@
 
 pub mod care;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod control;
 pub mod events;

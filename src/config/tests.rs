@@ -5,7 +5,10 @@ use clap::Parser as _;
 use tempfile::TempDir;
 
 use crate::cli::Cli;
+use crate::http::auth::Auth;
+use crate::http::cors::AllowedOrigins;
 
+use super::access::{PREVIOUS, SECRET};
 use super::*;
 
 /// 48 bytes, which is long enough.

@@ -1,0 +1,38 @@
+//! The commands: what each does and prints, and what the process ends with.
+
+mod care;
+mod failure;
+mod log;
+mod serve;
+
+use std::io::Write as _;
+
+use crate::cli::{Cli, Command};
+use crate::config;
+
+pub use failure::Failure;
+
+/// Runs what `cli` asks for.
+///
+/// # Errors
+/// [`Failure`], which knows what the process ends with.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let variable = |name: &str| std::env::var_os(name);
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => serve::serve(config::load(args, variable)?),
+        Command::Backup { file, data } => {
+            care::look_after(|| care::backup(&config::data(data, variable), file))
+        }
+        Command::Verify { file, data } => {
+            care::look_after(|| care::verify(&file.unwrap_or_else(|| config::data(data, variable))))
+        }
+        Command::Restore { file, data } => {
+            care::look_after(|| care::restore(&file, &config::data(data, variable)))
+        }
+    }
+}
+
+/// Says what was asked for, to whoever may have gone away.
+fn say(line: &str) {
+    let _gone = writeln!(std::io::stdout(), "{line}");
+}

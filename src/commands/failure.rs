@@ -1,0 +1,55 @@
+//! Why a command failed, in one line, and the number that the process ends with.
+
+use crate::care::CareError;
+use crate::config::ConfigError;
+use crate::server::StartError;
+use crate::store::{OpenError, StoreError};
+
+/// Why the process ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `ORION_CHAT_LOG` makes no sense.
+    #[error("ORION_CHAT_LOG is {0:?}: {1}; write a level such as info or debug")]
+    LogFilter(String, tracing_subscriber::filter::ParseError),
+    /// The server did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The data file failed while it was served.
+    #[error("{0}; stopped, so that a new process can open the data file again")]
+    Store(#[from] StoreError),
+    /// The data could not be looked after.
+    #[error(transparent)]
+    Care(#[from] CareError),
+    /// The system refused what every process needs.
+    #[error("cannot start: {0}; see the system's limits on threads and descriptors")]
+    System(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// The numbers of sysexits.h where it has one, and EADDRINUSE.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::LogFilter(..)
+            | Self::Start(StartError::Listen { .. } | StartError::Store(OpenError::Newer { .. })) => {
+                78
+            }
+            Self::Start(StartError::AddressInUse { .. }) => 98,
+            Self::Start(StartError::Store(error)) | Self::Care(CareError::Open(error)) => {
+                match error {
+                    OpenError::Create { .. } | OpenError::Access { .. } => 73,
+                    OpenError::InUse { .. } => 75,
+                    OpenError::Newer { .. } | OpenError::Damaged { .. } | OpenError::Io(_) => 74,
+                }
+            }
+            Self::Care(CareError::Copy { .. } | CareError::Itself { .. }) => 73,
+            Self::Care(CareError::Ask { .. }) => 75,
+            Self::Care(CareError::Damaged { .. } | CareError::BrokenOff(_))
+            | Self::Store(_)
+            | Self::System(_) => 74,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Who may call: the mode, the secrets of tokens, the allowed users, and the origins of pages.
+
+use std::net::SocketAddr;
+
+use crate::cli::AuthMode;
+use crate::http::auth::{Auth, TokenConfig, is_loopback};
+use crate::http::cors::AllowedOrigins;
+use crate::model::UserId;
+
+use super::ConfigError;
+use super::env::Env;
+
+pub(super) const SECRET: &str = "ORION_SHARED_JWT_SECRET";
+pub(super) const PREVIOUS: &str = "ORION_SHARED_JWT_SECRET_PREVIOUS";
+
+/// RFC 7518, section 3.2: a key for HS256 has at least the size of its hash.
+const SECRET_MIN_BYTES: usize = 32;
+
+impl Env<'_> {
+    pub(super) fn auth(
+        &self,
+        flag: Option<AuthMode>,
+        listen: SocketAddr,
+        warnings: &mut Vec<String>,
+    ) -> Result<Auth, ConfigError> {
+        let secret = self.secret(SECRET)?;
+        let mode = match flag {
+            Some(mode) => Some(mode),
+            None => self.choice("ORION_CHAT_AUTH", "jwt, local or off")?,
+        };
+        match (mode, secret) {
+            (Some(AuthMode::Jwt) | None, Some(secret)) => self.tokens(secret, warnings),
+            (Some(AuthMode::Jwt), None) => Err(ConfigError::NoSecret),
+            (Some(AuthMode::Off), None) => Ok(Auth::Off),
+            (Some(AuthMode::Off), Some(_)) => Err(ConfigError::SecretUnused { mode: "off" }),
+            (Some(AuthMode::Local), Some(_)) => Err(ConfigError::SecretUnused { mode: "local" }),
+            (Some(AuthMode::Local) | None, None) if is_loopback(listen.ip()) => Ok(Auth::Local),
+            (Some(AuthMode::Local) | None, None) => Err(ConfigError::LocalOnly { address: listen }),
+        }
+    }
+
+    fn tokens(&self, secret: Vec<u8>, warnings: &mut Vec<String>) -> Result<Auth, ConfigError> {
+        let secrets: Vec<_> = [secret].into_iter().chain(self.secret(PREVIOUS)?).collect();
+        for (name, secret) in [SECRET, PREVIOUS].iter().zip(&secrets) {
+            let bytes = secret.len();
+            if bytes < SECRET_MIN_BYTES {
+                warnings.push(format!(
+                    "{name} has {bytes} bytes, which can be guessed; use {SECRET_MIN_BYTES} or \
+                     more, such as `openssl rand -base64 48` gives"
+                ));
+            }
+        }
+        let text = |name, default: &str| self.text(name).unwrap_or_else(|| default.to_owned());
+        Ok(Auth::jwt(TokenConfig {
+            secrets,
+            issuer: text("ORION_SHARED_JWT_ISS", "https://www.sidekickportal.com"),
+            audience: text("ORION_SHARED_JWT_AUD", "orion-core"),
+            allowed_users: self.allowed_users()?,
+        }))
+    }
+
+    fn allowed_users(&self) -> Result<Option<Vec<UserId>>, ConfigError> {
+        let Some(list) = self.text("AUTHORIZED_USER_EMAIL") else {
+            return Ok(None);
+        };
+        let users = list.split(',').map(str::trim).filter(|user| !user.is_empty());
+        users
+            .map(UserId::parse)
+            .collect::<Result<_, _>>()
+            .map(Some)
+            .map_err(ConfigError::AllowedUser)
+    }
+
+    /// The origins whose pages may call: those of the flags, else of the variable, else the portal's.
+    pub(super) fn origins(&self, flags: &[String]) -> Result<AllowedOrigins, ConfigError> {
+        Ok(match (flags.is_empty(), self.text("ALLOWED_ORIGINS")) {
+            (false, _) => AllowedOrigins::parse_list(flags.iter().map(String::as_str))?,
+            (true, Some(list)) => AllowedOrigins::parse_list([list.as_str()])?,
+            (true, None) => AllowedOrigins::defaults(),
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! Why a configuration cannot be used.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::http::cors::InvalidPattern;
+use crate::model::Invalid;
+
+use super::access::SECRET;
+
+/// Why a configuration cannot be used. Each text says what, why and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A variable holds a value that is not one of its kind.
+    #[error("{name} is {value:?}; it must be {expected}")]
+    Value {
+        /// The variable or flag.
+        name: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        expected: &'static str,
+    },
+    /// An address to listen on makes no sense.
+    #[error("cannot listen on {value:?}: {reason}; write ADDRESS:PORT, such as 127.0.0.1:3002")]
+    Listen {
+        /// What was given.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Tokens are asked for, and there is nothing to check them with.
+    #[error("--auth jwt needs a secret; set {SECRET} or {SECRET}_FILE")]
+    NoSecret,
+    /// A mode without tokens is asked for, and a secret is set.
+    #[error("--auth {mode} does not use {SECRET}, which is set; unset it or use --auth jwt")]
+    SecretUnused {
+        /// The mode.
+        mode: &'static str,
+    },
+    /// A secret comes from two places.
+    #[error("both {name} and {name}_FILE are set; unset one of them")]
+    TwoSecrets {
+        /// The variable.
+        name: &'static str,
+    },
+    /// A secret's file cannot be read.
+    #[error("cannot read the file {path} that {name}_FILE names: {source}; create it or correct the path", path = path.display())]
+    SecretFile {
+        /// The variable.
+        name: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A secret is empty.
+    #[error("the file {path} that {name}_FILE names is empty; write the secret into it", path = path.display())]
+    EmptySecret {
+        /// The variable.
+        name: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others could connect to a server that only answers callers on this machine.
+    #[error(
+        "--auth local answers only callers on this machine, and {address} can be reached by others; set {SECRET}, or listen on 127.0.0.1, or use --auth off on a trusted network"
+    )]
+    LocalOnly {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// An origin is malformed.
+    #[error(transparent)]
+    Origin(#[from] InvalidPattern),
+    /// A user who should be allowed is none.
+    #[error("AUTHORIZED_USER_EMAIL: {0}; write user ids with commas between them")]
+    AllowedUser(Invalid),
+}
