@@ -8,7 +8,7 @@
 //! `settle` moves it into the tables later. A read looks at both. In here: `tables` (what is kept under
 //! which key), `record` (bytes), `rows` (what is known of JSON), `run` (neighbouring rows in one value), `facts` (what is known of a row), `step` (what a commit
 //! did), `changes` (the log, for those who follow), `fresh`, `tx`
-//! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`; and for
+//! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`, `open`; and for
 //! those who look after it, `snapshot`, `new_file` (copies) and `verify`.
 
 mod changes;
@@ -18,6 +18,7 @@ mod file;
 mod fresh;
 mod housekeeping;
 mod new_file;
+mod open;
 mod record;
 mod rows;
 mod run;
@@ -29,18 +30,16 @@ mod tx;
 mod verify;
 mod writer;
 
-use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Builder, Database, ReadableDatabase, ReadableTable as _};
+use redb::backends::InMemoryBackend;
+use redb::{Builder, Database};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info};
-use uuid::Uuid;
 
 use crate::events::{Events, Follower};
 use crate::model::{Clock, UserId};
@@ -49,18 +48,17 @@ pub use changes::Changes;
 pub use error::{OpenError, OperationError, StoreError};
 pub use facts::Facts;
 pub use file::Held;
-use fresh::Fresh;
 pub use new_file::{FinishedFile, NewFile};
+use open::{Loaded, lay_out, load, new_log_id, open_held};
 pub use snapshot::{Piece, Snapshot};
 pub use step::Answer;
-use step::Step;
 pub use tables::Place;
+use tx::View;
 pub use tx::{
     ListedRow, NewMessage, ReadTx, Row, SessionRange, SessionRef, StoredMessage, WriteTx,
 };
-use tx::{Tables, View};
 pub use verify::Note;
-use writer::{Job, Numbers, Operation, Seat, Writer};
+use writer::{Job, Operation, Seat, Writer};
 
 /// How many operations may wait for the writer: more than connections are served, so that only
 /// a writer that stands still refuses one.
@@ -291,125 +289,6 @@ where
 
     fn fail(self: Box<Self>, error: StoreError) {
         let _gone = self.reply.send(Err(error.into()));
-    }
-}
-
-/// Opens the file at `path`, which is ours and not of a newer release, and changes nothing of it
-/// until its gate lets that through.
-fn open_held(
-    path: &Path,
-    cache_bytes: usize,
-) -> Result<(Database, Arc<file::Gate<FileBackend>>), OpenError> {
-    let access = |source: std::io::Error| OpenError::Access { path: path.to_owned(), source };
-    let file = file::open(path).map_err(access)?;
-    let (bytes, inode) = file.metadata().map(|found| (found.len(), found.ino())).map_err(access)?;
-    if bytes == 0 {
-        return Err(OpenError::damaged(path, "it is empty, which a data file never is"));
-    }
-    let backend = FileBackend::new(file).map_err(|error| OpenError::refused(path, error))?;
-    let (held, gate) = file::HeldBackend::new(backend);
-    let mut builder = Builder::new();
-    builder.set_cache_size(cache_bytes).set_repair_callback(|repair| {
-        let percent = repair.progress() * 100.0;
-        info!("repairing the data file after an unclean stop: {percent:.0} %");
-    });
-    // redb may panic on a file that was damaged while it was closed. Nothing is written to it
-    // before all that is read now has proved to be good.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        let db = builder.create_with_backend(held);
-        let db = db.map_err(|error| OpenError::refused(path, error))?;
-        if check_schema(path, &db)? < tables::SCHEMA_VERSION {
-            lay_out(&db).map_err(|error| OpenError::unreadable(path, error))?;
-        }
-        // Before it was locked, a restored file may have taken its place.
-        if path.metadata().map_err(access)?.ino() != inode {
-            return Err(OpenError::InUse { path: path.to_owned() });
-        }
-        Ok(db)
-    }));
-    let db =
-        opened.unwrap_or_else(|_| Err(OpenError::damaged(path, "its structure makes no sense")))?;
-    Ok((db, gate))
-}
-
-/// Makes the tables of a new file, and those that a file of an older release has not.
-#[expect(clippy::disallowed_methods, reason = "there is no writer yet")]
-fn lay_out(db: &Database) -> Result<(), StoreError> {
-    let mut transaction = db.begin_write()?;
-    // A crash right after the first start is as cheap as one after a clean stop.
-    transaction.set_quick_repair(true);
-    settle::Settle::open(&transaction)?;
-    transaction.open_table(tables::SEQ_TO_STEPS)?;
-    let version = tables::SCHEMA_VERSION.to_be_bytes();
-    {
-        let mut meta = transaction.open_table(tables::META)?;
-        meta.insert(tables::SCHEMA_VERSION_KEY, version.as_slice())?;
-        meta.insert(tables::LOG_ID, new_log_id().as_slice())?;
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
-/// A number that no other log has, sealed.
-fn new_log_id() -> Vec<u8> {
-    let (log_id, _) = Uuid::new_v4().as_u64_pair();
-    record::seal_number(tables::LOG_ID, log_id)
-}
-
-/// What a file holds.
-struct Loaded {
-    view: View,
-    next: Numbers,
-    /// The number of the last step up to which the tables show everything.
-    settled: u64,
-    log_id: u64,
-}
-
-/// What is committed, and the numbers that come next. What was not settled before the last stop
-/// is fresh again.
-fn load(db: &Database) -> Result<Loaded, StoreError> {
-    let tx = db.begin_read()?;
-    let (meta, log) = (tx.open_table(tables::META)?, tx.open_table(tables::SEQ_TO_STEPS)?);
-    let session = tx::read_number(&meta, tables::NEXT_SESSION)?;
-    let settled = tx::read_number(&meta, tables::SETTLED)?.unwrap_or(0);
-    let log_id = tx::read_number(&meta, tables::LOG_ID)?
-        .ok_or_else(|| record::damaged("number", tables::LOG_ID))?;
-    let mut next = Numbers { seq: 1, session: session.unwrap_or(1) };
-    let mut fresh = Fresh::default();
-    if let Some((seq, steps)) = log.last()? {
-        let steps = record::decode_steps(seq.value(), steps.value())?;
-        next.seq = seq.value() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
-    }
-    if settled >= next.seq {
-        return Err(record::damaged("number", tables::SETTLED));
-    }
-    for entry in log.range(settled + 1..)? {
-        let (seq, steps) = entry?;
-        for step in record::decode_steps(seq.value(), steps.value())? {
-            if let Step::PutSession { session, .. } = &step {
-                next.session = next.session.max(session.number + 1);
-            }
-            fresh.apply(step);
-        }
-    }
-    let view = View { fresh, tables: Tables::open(tx)?, newest: next.seq - 1 };
-    Ok(Loaded { view, next, settled, log_id })
-}
-
-/// The schema version of the file, if it is ours and not newer than this release.
-fn check_schema(path: &Path, db: &Database) -> Result<u64, OpenError> {
-    let found = db.begin_read().map_err(StoreError::from).and_then(|tx| {
-        let version = tx.open_table(tables::META)?.get(tables::SCHEMA_VERSION_KEY)?;
-        Ok(version.and_then(|version| version.value().try_into().ok()).map(u64::from_be_bytes))
-    });
-    match found {
-        Ok(Some(found)) if found > tables::SCHEMA_VERSION => {
-            let (path, known) = (path.to_owned(), tables::SCHEMA_VERSION);
-            Err(OpenError::Newer { path, found, known })
-        }
-        Ok(Some(found @ 1..=tables::SCHEMA_VERSION)) => Ok(found),
-        Ok(found) => Err(OpenError::damaged(path, format!("its schema version is {found:?}"))),
-        Err(error) => Err(OpenError::unreadable(path, error)),
     }
 }
 

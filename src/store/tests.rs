@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::{ReadableTableMetadata as _, TableDefinition};
+use redb::{ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
 
-use super::fresh::Owner;
-use super::step::{Cause, FreshSession};
+use super::fresh::{Fresh, Owner};
+use super::step::{Cause, FreshSession, Step};
 use super::*;
 use crate::model::{Change, ChangeKind, MessageId, SessionId, Timestamp, UserId};
 
