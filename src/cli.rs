@@ -3,13 +3,17 @@
 
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help")]
 
+mod env;
 mod serve;
+mod token;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use env::EnvArgs;
 pub use serve::{AuthMode, LogFormat, ServeArgs};
+pub use token::TokenArgs;
 
 /// Chat sessions and message history in one file, served over HTTP.
 ///
@@ -67,6 +71,10 @@ pub enum Command {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// Make a token to try the service with, signed with the configured secret.
+    ///
+    /// It is written to stdout, with the iss and aud that the server asks for.
+    Token(TokenArgs),
 }
 
 /// Which data file to look after.

@@ -4,11 +4,12 @@ mod care;
 mod failure;
 mod log;
 mod serve;
+mod token;
 
 use std::io::Write as _;
 
 use crate::cli::{Cli, Command};
-use crate::config;
+use crate::config::{self, EnvFile};
 
 pub use failure::Failure;
 
@@ -28,6 +29,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Restore { file, data } => {
             care::look_after(|| care::restore(&file, &config::data(data, variable)))
+        }
+        Command::Token(args) => {
+            let file = EnvFile::read(&args.env)?;
+            token::token(args, |name| file.get(name).or_else(|| variable(name)))
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod env;
+mod env_file;
 mod error;
 
 use std::ffi::OsString;
@@ -13,10 +14,13 @@ use std::time::Duration;
 
 use crate::cli::{DataArgs, LogFormat, ServeArgs};
 use crate::http::Limits;
+use crate::http::auth::TokenConfig;
 use crate::server::{Patience, ServerConfig};
 use crate::store::StoreConfig;
 
+use access::SECRET;
 use env::Env;
+pub use env_file::EnvFile;
 pub use error::ConfigError;
 
 /// Everything that was configured.
@@ -75,6 +79,17 @@ pub fn load(
 pub fn data(args: DataArgs, variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     let env = Env(&|name| variable(name).filter(|value| !value.is_empty()));
     args.data.unwrap_or_else(|| env.data())
+}
+
+/// What tokens are checked against; `None` without a secret.
+///
+/// # Errors
+/// [`ConfigError`] for the first thing about tokens that cannot be used.
+pub fn tokens(
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<TokenConfig>, ConfigError> {
+    let env = Env(&|name| variable(name).filter(|value| !value.is_empty()));
+    env.secret(SECRET)?.map(|secret| env.token_config(secret)).transpose()
 }
 
 #[cfg(test)]

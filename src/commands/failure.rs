@@ -2,6 +2,7 @@
 
 use crate::care::CareError;
 use crate::config::ConfigError;
+use crate::model::Invalid;
 use crate::server::StartError;
 use crate::store::{OpenError, StoreError};
 
@@ -14,6 +15,9 @@ pub enum Failure {
     /// `ORION_CHAT_LOG` makes no sense.
     #[error("ORION_CHAT_LOG is {0:?}: {1}; write a level such as info or debug")]
     LogFilter(String, tracing_subscriber::filter::ParseError),
+    /// Nobody can be the user whose token was asked for.
+    #[error("USER: {0}; write the id that the portal has for the user")]
+    TokenUser(Invalid),
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -32,6 +36,7 @@ impl Failure {
     /// The numbers of sysexits.h where it has one, and EADDRINUSE.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::TokenUser(_) => 2,
             Self::Config(_)
             | Self::LogFilter(..)
             | Self::Start(StartError::Listen { .. } | StartError::Store(OpenError::Newer { .. })) => {

@@ -40,8 +40,8 @@ impl Env<'_> {
     }
 
     fn tokens(&self, secret: Vec<u8>, warnings: &mut Vec<String>) -> Result<Auth, ConfigError> {
-        let secrets: Vec<_> = [secret].into_iter().chain(self.secret(PREVIOUS)?).collect();
-        for (name, secret) in [SECRET, PREVIOUS].iter().zip(&secrets) {
+        let tokens = self.token_config(secret)?;
+        for (name, secret) in [SECRET, PREVIOUS].iter().zip(&tokens.secrets) {
             let bytes = secret.len();
             if bytes < SECRET_MIN_BYTES {
                 warnings.push(format!(
@@ -50,13 +50,18 @@ impl Env<'_> {
                 ));
             }
         }
+        Ok(Auth::jwt(tokens))
+    }
+
+    /// What tokens are checked against, if `secret` is what signs them.
+    pub(super) fn token_config(&self, secret: Vec<u8>) -> Result<TokenConfig, ConfigError> {
         let text = |name, default: &str| self.text(name).unwrap_or_else(|| default.to_owned());
-        Ok(Auth::jwt(TokenConfig {
-            secrets,
+        Ok(TokenConfig {
+            secrets: [secret].into_iter().chain(self.secret(PREVIOUS)?).collect(),
             issuer: text("ORION_SHARED_JWT_ISS", "https://www.sidekickportal.com"),
             audience: text("ORION_SHARED_JWT_AUD", "orion-core"),
             allowed_users: self.allowed_users()?,
-        }))
+        })
     }
 
     fn allowed_users(&self) -> Result<Option<Vec<UserId>>, ConfigError> {

@@ -32,6 +32,19 @@ pub enum ConfigError {
     /// Tokens are asked for, and there is nothing to check them with.
     #[error("--auth jwt needs a secret; set {SECRET} or {SECRET}_FILE")]
     NoSecret,
+    /// A token is asked for, and there is nothing to sign it with.
+    #[error(
+        "there is no secret to sign a token with; set {SECRET} or {SECRET}_FILE as the server has it, or name its file of them with --env-file"
+    )]
+    NoSigner,
+    /// The file of variables cannot be read.
+    #[error("cannot read the file {path} of --env-file: {source}; correct the path, or read it as root", path = path.display())]
+    EnvFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// A mode without tokens is asked for, and a secret is set.
     #[error("--auth {mode} does not use {SECRET}, which is set; unset it or use --auth jwt")]
     SecretUnused {

@@ -5,6 +5,7 @@
 
 mod jwt;
 mod local;
+mod mint;
 mod tickets;
 
 use std::net::IpAddr;

@@ -11,3 +11,4 @@ mod crash;
 mod rewrites;
 mod signals;
 mod support;
+mod token;
