@@ -73,9 +73,31 @@ request 200 "$url/api/sessions/list?userId=a"
 [[ $reply == *"$session"* ]] || die_of_server "does not list the session it created: $reply"
 ok "serves from an empty folder: no /dev, no /etc, no /proc"
 
+# run_in ROOT ARGUMENT...: sets $said to what ROOT/orion-chat says, or to what it complains of.
+run_in() {
+  local root=$1
+  shift
+  said=$(env -i "${enter[@]}" "$root" /orion-chat "$@" 2>&1)
+}
+
+run_in "$bare" health --ready --url "$url" || die_of_server "is not ready for itself: $said"
+[[ $said == "$url/ready is ready" ]] || die_of_server "says of its health: $said"
+ok "tells its health there, as a container's check asks for it"
+for words in --version man 'completions bash'; do
+  # shellcheck disable=SC2086 # a command and its argument
+  run_in "$bare" $words || die_of_server "cannot do $words: $said"
+  [[ $said == *orion*chat* ]] || die_of_server "says for $words: $said"
+done
+ok "tells its version, manual and completions there"
+
 stop TERM
 ((status == 0)) || die "exit code $status after SIGTERM: $(tail -n 3 "$log")"
 ok "exit code 0 after SIGTERM"
+
+status=0
+run_in "$bare" health --url "$url" || status=$?
+((status == 1)) || die "of a server that is gone, health ended with $status: $said"
+ok "tells that it is gone (1)"
 
 start_in "$bare" "${serve[@]}" || die_of_server "does not start on the data file it left"
 request 200 "$url/api/sessions/list?userId=a"

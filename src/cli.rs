@@ -4,6 +4,8 @@
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help")]
 
 mod env;
+mod health;
+mod manual;
 mod serve;
 mod token;
 
@@ -11,7 +13,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::store::SCHEMA_VERSION;
+
 pub use env::EnvArgs;
+pub use health::HealthArgs;
+pub use manual::{Shell, completions, man_pages};
 pub use serve::{AuthMode, LogFormat, ServeArgs};
 pub use token::TokenArgs;
 
@@ -20,11 +26,12 @@ pub use token::TokenArgs;
 /// Without a command it serves. It needs no configuration: it listens on 127.0.0.1:3002, keeps
 /// its data in the current folder, and answers callers on this machine.
 #[derive(Debug, Parser)]
-#[command(name = "orion-chat", version, args_conflicts_with_subcommands = true)]
+#[command(name = "orion-chat", version, long_version = long_version())]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Secrets come by environment only: ORION_SHARED_JWT_SECRET or ORION_SHARED_JWT_SECRET_FILE (and \
 _PREVIOUS for rotation) switch tokens on; see the README for the rest.\n\n\
-Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 2 usage, 73 data file cannot be created or written, \
+Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 1 not healthy, 2 usage, 73 data file cannot be created or written, \
 74 I/O error or damaged file, 75 data file in use, 78 bad configuration, 98 address in use.")]
 pub struct Cli {
     /// What to do.
@@ -75,6 +82,28 @@ pub enum Command {
     ///
     /// It is written to stdout, with the iss and aud that the server asks for.
     Token(TokenArgs),
+    /// Ask a server whether it is well: ends with 0 if so, else with 1 and a line that says why.
+    ///
+    /// For scripts and health checks of containers; needs nothing but this binary.
+    Health(HealthArgs),
+    /// Print what completes this command line in a shell.
+    ///
+    /// For bash: source <(orion-chat completions bash)
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write one for each command.
+    Man {
+        /// The folder to write them to, such as /usr/local/share/man/man1 [default: stdout, for
+        /// the page of the whole]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// What tells releases apart, and whether one can read another's data file.
+fn long_version() -> String {
+    format!("{}\ndata file format {SCHEMA_VERSION}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Which data file to look after.

@@ -2,7 +2,9 @@
 
 mod care;
 mod failure;
+mod health;
 mod log;
+mod manual;
 mod serve;
 mod token;
 
@@ -12,6 +14,7 @@ use crate::cli::{Cli, Command};
 use crate::config::{self, EnvFile};
 
 pub use failure::Failure;
+pub use health::Unhealthy;
 
 /// Runs what `cli` asks for.
 ///
@@ -34,6 +37,16 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             let file = EnvFile::read(&args.env)?;
             token::token(args, |name| file.get(name).or_else(|| variable(name)))
         }
+        Command::Health(args) => {
+            let file = EnvFile::read(&args.env)?;
+            let variable = |name: &str| file.get(name).or_else(|| variable(name));
+            health::health(&config::peer(args.url.clone(), variable)?, &args)
+        }
+        Command::Completions { shell } => {
+            manual::completions(shell);
+            Ok(())
+        }
+        Command::Man { folder } => manual::man(folder),
     }
 }
 

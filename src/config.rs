@@ -7,12 +7,14 @@ mod access;
 mod env;
 mod env_file;
 mod error;
+mod peer;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::{DataArgs, LogFormat, ServeArgs};
+use crate::client::Peer;
 use crate::http::Limits;
 use crate::http::auth::TokenConfig;
 use crate::server::{Patience, ServerConfig};
@@ -90,6 +92,18 @@ pub fn tokens(
 ) -> Result<Option<TokenConfig>, ConfigError> {
     let env = Env(&|name| variable(name).filter(|value| !value.is_empty()));
     env.secret(SECRET)?.map(|secret| env.token_config(secret)).transpose()
+}
+
+/// The server that `url` names, else the one that the environment, as `variable` shows it,
+/// configures.
+///
+/// # Errors
+/// [`ConfigError`] when that is none.
+pub fn peer(
+    url: Option<String>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Peer, ConfigError> {
+    Env(&|name| variable(name).filter(|value| !value.is_empty())).peer(url)
 }
 
 #[cfg(test)]

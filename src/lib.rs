@@ -15,6 +15,7 @@
 //! - [`cli`], [`config`]: what was asked for, brought together and checked.
 //! - [`commands`]: what each command does and prints.
 //! - [`care`]: what operators do with the data: backups, checks, the way back.
+//! - [`client`]: the other end, for commands that ask a server how it is.
 //! - [`server`]: the listener, the connections, the order of stopping.
 //! - [`control`]: a running server's door for `care`.
 //! - [`http`]: every route, the layers around them, what a request takes and gives.
@@ -33,6 +34,7 @@
 
 pub mod care;
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod control;

@@ -52,7 +52,7 @@ pub use new_file::{FinishedFile, NewFile};
 use open::{Loaded, lay_out, load, new_log_id, open_held};
 pub use snapshot::{Piece, Snapshot};
 pub use step::Answer;
-pub use tables::Place;
+pub use tables::{Place, SCHEMA_VERSION};
 use tx::View;
 pub use tx::{
     ListedRow, NewMessage, ReadTx, Row, SessionRange, SessionRef, StoredMessage, WriteTx,

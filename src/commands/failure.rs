@@ -1,10 +1,14 @@
 //! Why a command failed, in one line, and the number that the process ends with.
 
+use std::path::PathBuf;
+
 use crate::care::CareError;
 use crate::config::ConfigError;
 use crate::model::Invalid;
 use crate::server::StartError;
 use crate::store::{OpenError, StoreError};
+
+use super::Unhealthy;
 
 /// Why the process ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,17 @@ pub enum Failure {
     /// The data could not be looked after.
     #[error(transparent)]
     Care(#[from] CareError),
+    /// A server is not well.
+    #[error(transparent)]
+    Unhealthy(#[from] Unhealthy),
+    /// A manual page cannot be written.
+    #[error("cannot write {path}: {source}; name a folder that is there and can be written", path = path.display())]
+    ManPage {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The system refused what every process needs.
     #[error("cannot start: {0}; see the system's limits on threads and descriptors")]
     System(#[from] std::io::Error),
@@ -37,6 +52,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::TokenUser(_) => 2,
+            Self::Unhealthy(_) => 1,
             Self::Config(_)
             | Self::LogFilter(..)
             | Self::Start(StartError::Listen { .. } | StartError::Store(OpenError::Newer { .. })) => {
@@ -50,7 +66,8 @@ impl Failure {
                     OpenError::Newer { .. } | OpenError::Damaged { .. } | OpenError::Io(_) => 74,
                 }
             }
-            Self::Care(CareError::Copy { .. } | CareError::Itself { .. }) => 73,
+            Self::Care(CareError::Copy { .. } | CareError::Itself { .. })
+            | Self::ManPage { .. } => 73,
             Self::Care(CareError::Ask { .. }) => 75,
             Self::Care(CareError::Damaged { .. } | CareError::BrokenOff(_))
             | Self::Store(_)

@@ -86,14 +86,18 @@ impl Env<'_> {
     }
 }
 
-/// The address that `value` names. A host name is looked up; see [`crate::nss`].
 fn resolve(value: String) -> Result<SocketAddr, ConfigError> {
+    look_up(&value).map_err(|reason| ConfigError::Listen { value, reason })
+}
+
+/// The address that `value`, host and port, names. A host name is looked up; see [`crate::nss`].
+pub(super) fn look_up(value: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = value.parse() {
         return Ok(address);
     }
     match value.to_socket_addrs().map(|mut addresses| addresses.next()) {
         Ok(Some(address)) => Ok(address),
-        Ok(None) => Err(ConfigError::Listen { value, reason: "no address is known".to_owned() }),
-        Err(error) => Err(ConfigError::Listen { value, reason: error.to_string() }),
+        Ok(None) => Err("no address is known".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -29,6 +29,21 @@ pub enum ConfigError {
         /// Why not.
         reason: String,
     },
+    /// A server to ask is not named as one.
+    #[error(
+        "cannot ask {value:?}: {reason}; write http://ADDRESS:PORT, such as http://127.0.0.1:3002"
+    )]
+    Url {
+        /// What was given.
+        value: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A server to ask listens on whatever port was free.
+    #[error(
+        "cannot ask the server that is configured here: it takes a free port; name it with --url, as its log does"
+    )]
+    FreePort,
     /// Tokens are asked for, and there is nothing to check them with.
     #[error("--auth jwt needs a secret; set {SECRET} or {SECRET}_FILE")]
     NoSecret,

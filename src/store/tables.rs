@@ -11,7 +11,7 @@ use crate::model::{IdempotencyKey, MessageId, Timestamp, UserId};
 
 /// The shape of this file. A file with a greater number is refused. 1 had no answers, and no
 /// edits and deletions of messages in its log; it is taken for 2 as it is.
-pub(super) const SCHEMA_VERSION: u64 = 2;
+pub const SCHEMA_VERSION: u64 = 2;
 
 type Bytes = &'static [u8];
 

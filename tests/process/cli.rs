@@ -46,9 +46,11 @@ fn stdout(folder: &Path, arguments: &[&str]) -> String {
 fn it_tells_its_version() {
     let folder = tempfile::tempdir().unwrap();
 
+    let short = stdout(folder.path(), &["-V"]);
     let version = stdout(folder.path(), &["--version"]);
 
-    assert_eq!(version, format!("orion-chat {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(short, format!("orion-chat {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(version, format!("{short}data file format 2\n"));
     assert!(names(folder.path()).is_empty(), "it did no more than that");
 }
 
@@ -75,7 +77,7 @@ fn help_names_each_flag_with_its_variable_and_each_exit_code() {
     }
     let help = stdout(folder.path(), &["--help"]);
     assert!(help.contains("ORION_SHARED_JWT_SECRET"), "{help}");
-    for code in ["0 ", "2 ", "73 ", "74 ", "75 ", "78 ", "98 "] {
+    for code in ["0 ", "1 ", "2 ", "73 ", "74 ", "75 ", "78 ", "98 "] {
         assert!(help.contains(code), "{code} in {help}");
     }
 }

@@ -8,6 +8,7 @@
 mod care;
 mod cli;
 mod crash;
+mod health;
 mod rewrites;
 mod signals;
 mod support;
