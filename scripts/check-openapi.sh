@@ -28,7 +28,7 @@ if [[ ! ${ORION_CHAT:-} ]]; then cargo build --locked; fi
 # With tokens a userId may be left out, as the description says; the hooks sign one with this.
 export ORION_SHARED_JWT_SECRET='a secret for these calls, and for none other'
 start "${ORION_CHAT:-target/debug/orion-chat}" \
-  --listen 127.0.0.1:0 --data "$work/orion-chat.redb" || die_of_server "the server does not start"
+  --listen 127.0.0.1:0 --rate-limit 0 --data "$work/orion-chat.redb" || die_of_server "the server does not start"
 
 contract=$PWD/tests/contract
 run=("$venv/bin/schemathesis" --config-file "$contract/schemathesis.toml" run "$url/openapi.json"

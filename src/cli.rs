@@ -5,6 +5,7 @@
 
 mod env;
 mod health;
+mod limits;
 mod manual;
 mod serve;
 mod token;
@@ -17,6 +18,7 @@ use crate::store::SCHEMA_VERSION;
 
 pub use env::EnvArgs;
 pub use health::HealthArgs;
+pub use limits::{LimitArgs, TrustedProxy};
 pub use manual::{Shell, completions, man_pages};
 pub use serve::{AuthMode, LogFormat, ServeArgs};
 pub use token::TokenArgs;

@@ -7,6 +7,7 @@ mod access;
 mod env;
 mod env_file;
 mod error;
+mod limits;
 mod peer;
 
 use std::ffi::OsString;
@@ -15,7 +16,6 @@ use std::time::Duration;
 
 use crate::cli::{DataArgs, LogFormat, ServeArgs};
 use crate::client::Peer;
-use crate::http::Limits;
 use crate::http::auth::TokenConfig;
 use crate::server::{Patience, ServerConfig};
 use crate::store::StoreConfig;
@@ -51,6 +51,7 @@ pub fn load(
     let mut warnings = Vec::new();
     let auth = env.auth(args.auth, listen, &mut warnings)?;
     let origins = env.origins(&args.allow_origins)?;
+    let limits = env.limits(&args.limits)?;
     let cache_mib = match args.cache_mib {
         Some(mib) => mib,
         None => env.number("ORION_CHAT_CACHE_MIB")?.unwrap_or(64),
@@ -63,7 +64,7 @@ pub fn load(
         },
         auth,
         origins,
-        limits: Limits::default(),
+        limits,
         patience: Patience::default(),
         // Below the number of operations that may wait for the writer.
         max_connections: 8000,

@@ -16,6 +16,7 @@ mod health;
 mod live;
 mod messages;
 mod openapi;
+mod rate;
 mod reply;
 mod route;
 mod search;
@@ -48,10 +49,12 @@ use edge::RequestIds;
 use health::Index;
 use live::{sse, ticket, ws};
 use openapi::describe;
+use rate::Rates;
 use route::Route;
 use search::Turns;
 
 pub use error::ApiError;
+pub use rate::{Proxy, Rate};
 
 /// What handlers work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -67,6 +70,7 @@ pub struct Parts {
     clock: Clock,
     started: Timestamp,
     limits: Limits,
+    rates: Rates,
     request_ids: RequestIds,
     /// Room for those who listen.
     listeners: Arc<Semaphore>,
@@ -91,6 +95,10 @@ pub struct Limits {
     /// How many streams and WebSockets are open at once: fewer than there may be connections, so
     /// that who only asks is always served.
     pub listeners: usize,
+    /// How often a user, and an address, may call; as often as they like if `None`.
+    pub rate: Option<Rate>,
+    /// Whom to believe which address a request comes from.
+    pub proxy: Option<Proxy>,
     /// Largest body, in bytes.
     pub body_bytes: usize,
     /// Largest head (request line and headers), in bytes.
@@ -109,6 +117,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             listeners: 6000,
+            rate: None,
+            proxy: None,
             body_bytes: 1024 * 1024,
             head_bytes: 32 * 1024,
             // Less than the whole request, so that a slow sender is told that it was slow.
@@ -155,6 +165,7 @@ impl App {
             clock,
             started,
             limits,
+            rates: Rates::new(limits.rate, limits.proxy),
             request_ids,
             searches: Turns::new(),
             listeners: Arc::new(Semaphore::new(limits.listeners)),

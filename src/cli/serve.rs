@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::LimitArgs;
+
 /// How to serve.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServeArgs {
@@ -37,6 +39,10 @@ pub struct ServeArgs {
     /// How to write the log on stderr [env: ORION_CHAT_LOG_FORMAT] [default: text]
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
+
+    /// How much callers may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// How callers are told apart.

@@ -76,6 +76,10 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
     let auth: Shown = |config| mode(config).to_owned();
     let origins: Shown = |config| config.server.origins.to_string();
     let cache: Shown = |config| (config.server.store.cache_bytes >> 20).to_string();
+    let rate: Shown =
+        |config| config.server.limits.rate.map_or(0, |rate| rate.requests.get()).to_string();
+    let proxy: Shown =
+        |config| config.server.limits.proxy.map_or(String::new(), |proxy| format!("{proxy:?}"));
     let format: Shown = |config| format!("{:?}", config.log_format);
     for (flag, name, of_flag, of_variable, default, shown) in [
         ("--listen", "ORION_CHAT_LISTEN", "127.0.0.2:1", "[::1]:2", "127.0.0.1:3002", listen),
@@ -83,10 +87,12 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
         ("--auth", "ORION_CHAT_AUTH", "local", "off", "local", auth),
         ("--allow-origin", "ALLOWED_ORIGINS", "https://a.org", "https://b.org", "", origins),
         ("--cache-mib", "ORION_CHAT_CACHE_MIB", "7", "8", "64", cache),
+        ("--rate-limit", "RATE_LIMIT_MAX_REQUESTS", "0", "8", "6000", rate),
+        ("--trust-proxy", "ORION_CHAT_TRUST_PROXY", "cloudflare", "cloudflare", "", proxy),
         ("--log-format", "ORION_CHAT_LOG_FORMAT", "text", "json", "Text", format),
     ] {
         let default = match default {
-            "" => AllowedOrigins::defaults().to_string(),
+            "" if name == "ALLOWED_ORIGINS" => AllowedOrigins::defaults().to_string(),
             default => default.to_owned(),
         };
 

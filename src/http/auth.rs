@@ -66,6 +66,8 @@ pub(super) struct Identity {
     verified: Option<Verified>,
     /// The `userId` of the query.
     claimed: Option<String>,
+    /// Where requests are counted.
+    app: App,
 }
 
 /// Who is certain to be calling.
@@ -131,8 +133,9 @@ impl Identity {
     ///
     /// # Errors
     /// 403 `user_mismatch` if a `userId` differs from the token's user or from another `userId`;
-    /// 400 `missing_user_id` if nothing tells; 400 `invalid_user_id`.
+    /// 400 `missing_user_id` if nothing tells; 400 `invalid_user_id`; 429 `rate_limited`.
     pub(super) fn caller(self, claimed: Option<&str>) -> Result<UserId, ApiError> {
+        let was_counted = self.verified.is_some();
         let mut caller = self.verified.map(|verified| verified.user);
         for text in [self.claimed.as_deref(), claimed].into_iter().flatten() {
             let claimed = UserId::parse(text)?;
@@ -145,7 +148,11 @@ impl Identity {
             }
             caller = Some(claimed);
         }
-        Ok(caller.ok_or(Invalid::missing("userId"))?)
+        let caller = caller.ok_or(Invalid::missing("userId"))?;
+        if !was_counted {
+            self.app.rates.count_user(&caller)?;
+        }
+        Ok(caller)
     }
 
     /// The user for whom the request acts, and until when: for what goes on after its answer.
@@ -167,7 +174,8 @@ impl Identity {
     /// What a request proves by a ticket, which is used up.
     ///
     /// # Errors
-    /// 401 `invalid_ticket`, be it used, expired or none that was given; 403 `local_only`.
+    /// 401 `invalid_ticket`, be it used, expired or none that was given; 403 `local_only`; 429
+    /// `rate_limited`.
     pub(super) async fn by_ticket(
         ticket: &str,
         parts: &mut Parts,
@@ -178,7 +186,19 @@ impl Identity {
         }
         let Params(Claim { user_id }) = Params::from_request_parts(parts, app).await?;
         let verified = app.tickets.look(ticket, app.clock.now()).ok_or_else(invalid_ticket)?;
-        Ok(Self { verified: Some(verified), claimed: user_id })
+        Self::new(Some(verified), user_id, app)
+    }
+
+    /// Counts the request for its user, if that is certain: before its body is read.
+    fn new(
+        verified: Option<Verified>,
+        claimed: Option<String>,
+        app: &App,
+    ) -> Result<Self, ApiError> {
+        if let Some(verified) = &verified {
+            app.rates.count_user(&verified.user)?;
+        }
+        Ok(Self { verified, claimed, app: app.clone() })
     }
 }
 
@@ -188,7 +208,7 @@ impl FromRequestParts<App> for Identity {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let verified = app.auth.verify(parts, app.clock.now())?;
         let Params(Claim { user_id }) = Params::from_request_parts(parts, app).await?;
-        Ok(Self { verified, claimed: user_id })
+        Self::new(verified, user_id, app)
     }
 }
 

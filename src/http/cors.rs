@@ -106,11 +106,11 @@ pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) 
             "its operator lets them in with ALLOWED_ORIGINS or --allow-origin",
         )
         .into_response(),
-        // In here, so that a page can read this refusal too.
-        _ if edge::head_bytes(&request) > app.limits.head_bytes => {
-            ApiError::of_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).into_response()
-        }
-        _ => next.run(request).await,
+        // In here, so that a page can read these refusals too.
+        _ => match edge::admit(&app, &request) {
+            Ok(()) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        },
     };
     let headers = response.headers_mut();
     headers.append(VARY, HeaderValue::from_static("Origin"));

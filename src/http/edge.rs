@@ -1,11 +1,11 @@
-//! The outermost layer: names each request, writes the body of each error, and logs. And the size
-//! of a request's head.
+//! The outermost layer: names each request, writes the body of each error, and logs. And what is
+//! not let in, whatever it asks for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Level, debug, enabled};
@@ -13,7 +13,7 @@ use uuid::{Builder, Uuid};
 
 use crate::model::Timestamp;
 
-use super::{App, error};
+use super::{ApiError, App, error};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -63,8 +63,19 @@ impl RequestIds {
     }
 }
 
+/// Lets a request in, which counts for its address from then on.
+///
+/// # Errors
+/// 431 `head_too_large`, 429 `rate_limited`.
+pub(super) fn admit(app: &App, request: &Request) -> Result<(), ApiError> {
+    if head_bytes(request) > app.limits.head_bytes {
+        return Err(ApiError::of_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+    }
+    app.rates.count_address(request)
+}
+
 /// How large the head was on the wire, had it no spaces that may be left out.
-pub(super) fn head_bytes(request: &Request) -> usize {
+fn head_bytes(request: &Request) -> usize {
     let uri = request.uri();
     let target = uri.authority().map_or(0, |authority| authority.as_str().len())
         + uri.path_and_query().map_or(0, |target| target.as_str().len());

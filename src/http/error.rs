@@ -5,10 +5,13 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -20,6 +23,11 @@ use crate::model::{Invalid, Message};
 use crate::sessions::{SessionError, Stale};
 use crate::store::StoreError;
 
+use super::Rate;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
 /// A refusal, before it is known which request it answers.
 #[derive(Debug, Clone)]
 pub struct ApiError {
@@ -27,8 +35,8 @@ pub struct ApiError {
     code: Cow<'static, str>,
     error: String,
     message: Cow<'static, str>,
-    /// Boxed, as few errors have one and every result is as large as its error.
-    header: Option<Box<(HeaderName, HeaderValue)>>,
+    /// Boxed, as few errors have any and every result is as large as its error.
+    headers: Option<Box<HeaderMap>>,
     /// For the log alone.
     cause: Option<String>,
     stale: Option<Box<Stale>>,
@@ -66,7 +74,7 @@ impl ApiError {
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
         let (code, error, message) = (code.into(), error.into(), message.into());
-        Self { status, code, error, message, header: None, cause: None, stale: None }
+        Self { status, code, error, message, headers: None, cause: None, stale: None }
     }
 
     /// A 400.
@@ -85,8 +93,8 @@ impl ApiError {
         message: &'static str,
         challenge: &'static str,
     ) -> Self {
-        let header = Some(Box::new((WWW_AUTHENTICATE, HeaderValue::from_static(challenge))));
-        Self { header, ..Self::new(StatusCode::UNAUTHORIZED, code, error, message) }
+        Self::new(StatusCode::UNAUTHORIZED, code, error, message)
+            .with(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 
     /// A 403.
@@ -102,10 +110,9 @@ impl ApiError {
     fn stale(error: String, stale: Box<Stale>) -> Self {
         let message =
             "look at current, and send it again with the ETag of that; nothing was stored";
-        let tag = HeaderValue::try_from(stale.tag.to_string()).ok();
-        let header = tag.map(|tag| Box::new((header::ETAG, tag)));
+        let tag = stale.tag.to_string();
         let error = Self::new(StatusCode::PRECONDITION_FAILED, "stale", error, message);
-        Self { header, stale: Some(stale), ..error }
+        Self { stale: Some(stale), ..error }.with_text(ETAG, tag)
     }
 
     /// Work that was handed to another thread panicked there.
@@ -113,14 +120,25 @@ impl ApiError {
         Self::internal(panic.to_string())
     }
 
-    /// A 500, of which only the log tells the cause.
     /// A 429.
     pub(super) fn too_many_searches() -> Self {
-        let (status, header) =
-            (StatusCode::TOO_MANY_REQUESTS, (RETRY_AFTER, HeaderValue::from_static("1")));
         let error = "too many searches of this user are waiting";
-        let error = Self::new(status, "too_many_searches", error, "wait for those that were begun");
-        Self { header: Some(Box::new(header)), ..error }
+        let (status, message) = (StatusCode::TOO_MANY_REQUESTS, "wait for those that were begun");
+        Self::new(status, "too_many_searches", error, message).retry_after(1)
+    }
+
+    /// A 429 to a user or an address, whichever `policy` is, that may call again after `wait`.
+    /// Its headers are those of draft-ietf-httpapi-ratelimit-headers-10.
+    pub(super) fn rate_limited(policy: &'static str, rate: Rate, wait: Duration) -> Self {
+        let (requests, per) = (rate.requests, rate.per.as_secs());
+        let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let error =
+            format!("too many requests of this {policy}; the limit is {requests} in {per} s");
+        let message = format!("wait {secs} s; nothing was done");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", error, message)
+            .retry_after(secs)
+            .with_text(RATE_LIMIT, format!(r#""{policy}";r=0;t={secs}"#))
+            .with_text(RATE_LIMIT_POLICY, format!(r#""{policy}";q={requests};w={per}"#))
     }
 
     /// A 503, as too many listen.
@@ -128,6 +146,7 @@ impl ApiError {
         Self::unavailable("too_many_listeners", "too many streams and WebSockets are open", None)
     }
 
+    /// A 500, of which only the log tells the cause.
     pub(super) fn internal(cause: impl Into<String>) -> Self {
         let (error, message) = ("internal error", "the request id names it in the server's log");
         let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error, message);
@@ -137,8 +156,24 @@ impl ApiError {
     fn unavailable(code: &'static str, error: &'static str, cause: Option<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let message = "try again in a few seconds; a write may have been done, so repeat it by id";
-        let header = Some(Box::new((RETRY_AFTER, HeaderValue::from_static("2"))));
-        Self { header, cause, ..Self::new(status, code, error, message) }
+        Self { cause, ..Self::new(status, code, error, message) }.retry_after(2)
+    }
+
+    fn retry_after(self, secs: u64) -> Self {
+        self.with(RETRY_AFTER, secs.into())
+    }
+
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.get_or_insert_default().insert(name, value);
+        self
+    }
+
+    /// The same with a value that is made, and left out if it is none.
+    fn with_text(self, name: HeaderName, value: String) -> Self {
+        match HeaderValue::try_from(value) {
+            Ok(value) => self.with(name, value),
+            Err(_) => self,
+        }
     }
 
     /// What a layer that knows only statuses meant.
@@ -261,13 +296,13 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
         let (status, code) = (refusal.status.as_u16(), &refusal.code);
         error!(request.id = request_id, status, "answered {status} {code}: {cause}");
     }
-    let ApiError { error, code, message, header, stale, .. } = refusal.as_ref();
+    let ApiError { error, code, message, headers: more, stale, .. } = refusal.as_ref();
     let current = stale.as_ref().and_then(|stale| json_of(&stale.current));
     let messages = stale.as_ref().and_then(|stale| json_of(stale.unseen.as_deref()?));
     let text = ErrorBody { error, code, message, request_id, current, messages };
     let body = serde_json::to_vec(&text).unwrap_or_default();
     let headers = response.headers_mut();
-    headers.extend(header.as_deref().cloned().map(|(name, value)| (Some(name), value)));
+    headers.extend(more.as_deref().cloned().unwrap_or_default());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);

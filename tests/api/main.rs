@@ -27,6 +27,7 @@ mod ownership;
 mod paging;
 mod parts;
 mod races;
+mod rates;
 mod readers;
 mod rest;
 mod save_message;

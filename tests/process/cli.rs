@@ -66,6 +66,8 @@ fn help_names_each_flag_with_its_variable_and_each_exit_code() {
             ("--auth <AUTH>", "ORION_CHAT_AUTH", "local"),
             ("--allow-origin <ORIGIN>", "ALLOWED_ORIGINS", "the portal's"),
             ("--cache-mib <MIB>", "ORION_CHAT_CACHE_MIB", "64"),
+            ("--rate-limit <REQUESTS>", "RATE_LIMIT_MAX_REQUESTS", "6000"),
+            ("--trust-proxy <PROXY>", "ORION_CHAT_TRUST_PROXY", "nobody"),
             ("--log-format <LOG_FORMAT>", "ORION_CHAT_LOG_FORMAT", "text"),
         ] {
             let about = help.split(flag).nth(1).unwrap_or_else(|| panic!("no {flag} in {help}"));
@@ -90,6 +92,8 @@ fn what_it_does_not_understand_ends_with_2() {
         (&["backwards"], "'backwards'"),
         (&["--auth", "none"], "'none'"),
         (&["--cache-mib", "lots"], "'lots'"),
+        (&["--rate-limit", "some"], "'some'"),
+        (&["--trust-proxy", "any"], "'any'"),
         (&["--log-format", "xml"], "'xml'"),
         (&["--listen"], "'--listen <ADDR>'"),
         (&["--secret", "hunter2"], "'--secret'"),

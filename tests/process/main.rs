@@ -9,6 +9,7 @@ mod care;
 mod cli;
 mod crash;
 mod health;
+mod limits;
 mod rewrites;
 mod signals;
 mod support;

@@ -21,9 +21,9 @@ pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The binary, to serve `folder/orion-chat.redb` on a free port, whoever calls.
+/// The binary, to serve `folder/orion-chat.redb` on a free port, whoever calls, however often.
 pub(crate) fn server(folder: &Path) -> Command {
-    command(folder, &["--listen", "127.0.0.1:0", "--auth", "off"])
+    command(folder, &["--listen", "127.0.0.1:0", "--auth", "off", "--rate-limit", "0"])
 }
 
 /// A process that serves. It is killed when this goes.

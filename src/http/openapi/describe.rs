@@ -21,7 +21,8 @@ const SERVICE: &str = "service";
 const SESSIONS: &str = "sessions";
 
 pub(in crate::http) fn index() -> Doc {
-    Doc::open("index", SERVICE, "What there is").gives::<Index>(200, "every route", &[])
+    let doc = Doc::open("index", SERVICE, "What there is").refuses(&[429]);
+    doc.gives::<Index>(200, "every route", &[])
 }
 
 pub(in crate::http) fn health() -> Doc {
@@ -39,7 +40,7 @@ pub(in crate::http) fn ready() -> Doc {
 struct OpenApiDocument(#[expect(dead_code, reason = "is only described")] Value);
 
 pub(in crate::http) fn document() -> Doc {
-    let doc = Doc::open("openapi", SERVICE, "This document");
+    let doc = Doc::open("openapi", SERVICE, "This document").refuses(&[429]);
     doc.gives::<OpenApiDocument>(200, "this document", &[]).unchanged()
 }
 
@@ -195,7 +196,7 @@ pub(in crate::http) fn search() -> Doc {
         .about("Letters are compared without case and accents, and words by how they begin.")
         .params::<SearchParams>()
         .gives::<SearchPage>(200, "a page", &[])
-        .refuses(&[404, 429])
+        .refuses(&[404])
 }
 
 pub(in crate::http) fn delete() -> Doc {

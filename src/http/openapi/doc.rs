@@ -48,7 +48,7 @@ impl Doc {
         // The empty one: which of them is in force depends on how the server was started.
         let either = [SecurityRequirement::new(BEARER, [""; 0]), SecurityRequirement::default()];
         doc.operation = doc.operation.securities(Some(either));
-        doc.params::<Claim>().refuses(&[400, 401, 403])
+        doc.params::<Claim>().refuses(&[400, 401, 403, 429])
     }
 
     /// An operation that is open to everybody.

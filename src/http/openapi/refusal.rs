@@ -43,7 +43,11 @@ const REFUSALS: [(u16, Codes, &str); 15] = [
     (415, Known(&["unsupported_media_type"]), "the body is not declared as JSON"),
     (422, Known(&["idempotency_key_reused"]), "the key was used for another request"),
     (426, Known(&["upgrade_required"]), "it is no request for a WebSocket of version 13"),
-    (429, Known(&["too_many_searches"]), "other searches of the caller's are waiting"),
+    (
+        429,
+        Known(&["rate_limited", "too_many_searches"]),
+        "the caller sent too much of late, or other searches of the caller's are waiting",
+    ),
     (431, Known(&["head_too_large"]), "request line and headers are larger than 32 KiB"),
     (500, Known(&["internal"]), "a fault of the server, whose log has more by the request id"),
     (
@@ -59,7 +63,11 @@ pub(super) fn responses() -> impl Iterator<Item = (String, Response)> {
         let mut response = answer(description);
         response = match status {
             401 => response.header("WWW-Authenticate", text_header("the challenge of RFC 6750")),
-            429 | 503 => response.header("Retry-After", text_header("seconds to wait")),
+            429 => response
+                .header("Retry-After", text_header("seconds to wait"))
+                .header("RateLimit-Policy", text_header("with rate_limited: what the limit is"))
+                .header("RateLimit", text_header("with rate_limited: what is left of it")),
+            503 => response.header("Retry-After", text_header("seconds to wait")),
             _ => response,
         };
         (name(*status), body(response, codes).build())

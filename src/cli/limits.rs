@@ -1,0 +1,26 @@
+//! The flags of `serve` about limits.
+
+#![expect(clippy::doc_markdown, reason = "these comments are the text of --help")]
+
+use clap::{Args, ValueEnum};
+
+/// How much callers may take.
+#[derive(Debug, Clone, Default, Args)]
+pub struct LimitArgs {
+    /// How many requests a user, and an address, may send in 15 minutes; 0 for any number [env:
+    /// RATE_LIMIT_MAX_REQUESTS] [default: 6000]
+    #[arg(long, value_name = "REQUESTS")]
+    pub rate_limit: Option<u32>,
+
+    /// Who stands in front, on this machine, and tells the callers' addresses [env:
+    /// ORION_CHAT_TRUST_PROXY] [default: nobody]
+    #[arg(long, value_enum, value_name = "PROXY")]
+    pub trust_proxy: Option<TrustedProxy>,
+}
+
+/// Who may tell the callers' addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TrustedProxy {
+    /// A Cloudflare tunnel, by CF-Connecting-IP
+    Cloudflare,
+}

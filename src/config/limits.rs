@@ -1,0 +1,33 @@
+//! How much callers may take.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::cli::{LimitArgs, TrustedProxy};
+use crate::http::{Limits, Proxy, Rate};
+
+use super::ConfigError;
+use super::env::Env;
+
+/// Requests of a user or an address in [`RATE_PER`]: many tabs, and not a program gone wild.
+const RATE_REQUESTS: u32 = 6000;
+const RATE_PER: Duration = Duration::from_mins(15);
+
+impl Env<'_> {
+    pub(super) fn limits(&self, args: &LimitArgs) -> Result<Limits, ConfigError> {
+        let requests = match args.rate_limit {
+            Some(requests) => Some(requests),
+            None => self.number("RATE_LIMIT_MAX_REQUESTS")?,
+        };
+        let requests = NonZeroU32::new(requests.unwrap_or(RATE_REQUESTS));
+        let proxy = match args.trust_proxy {
+            Some(proxy) => Some(proxy),
+            None => self.choice("ORION_CHAT_TRUST_PROXY", "cloudflare")?,
+        };
+        Ok(Limits {
+            rate: requests.map(|requests| Rate { requests, per: RATE_PER }),
+            proxy: proxy.map(|TrustedProxy::Cloudflare| Proxy::Cloudflare),
+            ..Limits::default()
+        })
+    }
+}
