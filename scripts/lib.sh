@@ -10,7 +10,8 @@ die() {
 }
 
 # need WHAT=PACKAGE...: sees to it that each WHAT is there, else installs its Debian package.
-# WHAT is a program; or libc.a, the C library to link statically; or venv, the module of Python.
+# WHAT is a program; or libc.a, the C library to link statically; or venv, the module of Python; or
+# initdb, which Debian keeps with PostgreSQL's other programs of a server.
 need() {
   local pair missing=()
   for pair in "$@"; do
@@ -37,6 +38,7 @@ present() {
     libc.a) [[ $(gcc -print-file-name=libc.a 2>/dev/null) == /* ]] ;;
     # Debian's python3 has the module without what it needs to work.
     venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+    initdb) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }

@@ -4,8 +4,8 @@
 #
 #   scripts/test.sh [--quick] [--advisories]
 #
-#   --quick       leaves out the browser, the calls made up from /openapi.json, the release build and
-#                 the check of its binary
+#   --quick       leaves out PostgreSQL, the browser, the calls made up from /openapi.json, the
+#                 release build and the check of its binary
 #   --advisories  also checks the dependencies for known vulnerabilities, against a database that
 #                 cargo-deny fetches
 set -euo pipefail
@@ -62,8 +62,9 @@ step documentation env RUSTDOCFLAGS='-D warnings' \
 step examples cargo test --doc --locked
 step tests cargo nextest run --locked --profile "$profile"
 if [[ $quick ]]; then
-  printf '\nnot checked: the API in a browser, and against its own description (--quick)\n'
+  printf '\nnot checked: PostgreSQL, the API in a browser, and against its own description (--quick)\n'
 else
+  step PostgreSQL scripts/check-postgres.sh
   step browser scripts/browser.sh
   step 'made-up calls' scripts/check-openapi.sh
 fi

@@ -1,0 +1,279 @@
+//! A PostgreSQL server of the test's own, with the portal's tables, reached by a Unix socket alone.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use postgres::{Client, Config, NoTls};
+use tempfile::TempDir;
+
+use super::eventually;
+
+pub(crate) const DATABASE: &str = "orion_core";
+/// The owner of the tables, whom the node and the Express service are.
+pub(crate) const OWNER: &str = "orion";
+/// The owner's, which must show up nowhere.
+pub(crate) const PASSWORD: &str = "correct-horse-battery-staple";
+
+const TABLES: &str = include_str!("tables.sql");
+const SETTINGS: &str = "
+listen_addresses = ''
+fsync = on
+synchronous_commit = on
+password_encryption = 'scram-sha-256'
+max_connections = 60
+max_prepared_transactions = 8
+shared_buffers = 32MB
+";
+/// The superuser comes as he is, by the socket.
+const DOORS: &str = "
+local all postgres trust
+local all all scram-sha-256
+";
+/// Whom the servers run as, since they refuse to be root.
+const NOBODY: u32 = 65534;
+
+/// A server that is stopped, and whose data is gone, when this is.
+pub(crate) struct Cluster {
+    folder: TempDir,
+    postmaster: Option<Child>,
+}
+
+impl Cluster {
+    /// With empty tables.
+    pub(crate) fn start() -> Self {
+        let template = template();
+        let mut cluster = Self { folder: folder_of_nobody(), postmaster: None };
+        copy(&template, &cluster.data());
+        cluster.start_again();
+        cluster
+    }
+
+    /// The socket, as PostgreSQL names it for its usual port.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join(".s.PGSQL.5432")
+    }
+
+    /// The folder of the socket.
+    pub(crate) fn host(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A connection of the superuser, who sees everything and is in nobody's way.
+    pub(crate) fn connect(&self) -> Client {
+        self.connect_to(DATABASE).unwrap()
+    }
+
+    fn connect_to(&self, database: &str) -> Result<Client, postgres::Error> {
+        let mut config = Config::new();
+        config.host_path(self.host()).user("postgres").dbname(database).connect(NoTls)
+    }
+
+    /// A connection as the portal has it.
+    pub(crate) fn connect_as_owner(&self) -> Client {
+        let mut config = Config::new();
+        config.host_path(self.host()).user(OWNER).password(PASSWORD).dbname(DATABASE);
+        config.connect(NoTls).unwrap()
+    }
+
+    /// Starts it on what there is, and waits until it answers.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.postmaster.is_none(), "it runs");
+        eventually("PostgreSQL answers", || {
+            let ended = self.postmaster.as_mut().map(|child| child.try_wait().unwrap().is_some());
+            if ended != Some(false) {
+                // As long as something of a killed one is left, the new one ends at once.
+                self.postmaster = Some(self.spawn());
+            }
+            self.connect_to(DATABASE).is_ok()
+        });
+    }
+
+    fn spawn(&self) -> Child {
+        let log = File::options().create(true).append(true).open(self.folder.path().join("log"));
+        let mut command = program("postgres");
+        command.arg("-D").arg(self.data()).arg("-k").arg(self.host());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.unwrap());
+        command.spawn().unwrap()
+    }
+
+    /// SIGKILL to the postmaster, as when its machine dies.
+    pub(crate) fn kill(&mut self) {
+        let mut postmaster = self.postmaster.take().expect("it runs");
+        postmaster.kill().unwrap();
+        postmaster.wait().unwrap();
+    }
+
+    /// Stops it in order, though it may be in use.
+    pub(crate) fn stop(&mut self) {
+        let mut postmaster = self.postmaster.take().expect("it runs");
+        signal(postmaster.id(), "INT");
+        postmaster.wait().unwrap();
+    }
+
+    /// Stops or continues each of its processes, which may not notice.
+    pub(crate) fn signal_all(&self, name: &str) {
+        let postmaster = self.postmaster.as_ref().expect("it runs").id();
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = fs::read_to_string(children).unwrap();
+        for child in children.split_whitespace() {
+            signal(child.parse().unwrap(), name);
+        }
+        signal(postmaster, name);
+    }
+
+    /// All that it holds, as a dump of the database.
+    pub(crate) fn dump(&self) -> PathBuf {
+        let file = self.folder.path().join("dump");
+        let mut command = program("pg_dump");
+        command.args(["-Fc", "-U", "postgres", "-d", DATABASE, "-f"]).arg(&file);
+        done(command.arg("-h").arg(self.host()));
+        file
+    }
+
+    /// Puts a dump in the place of what there is, whoever uses that.
+    pub(crate) fn restore(&self, dump: &Path) {
+        let drop = format!("drop database {DATABASE} with (force)");
+        self.connect_to("postgres").unwrap().batch_execute(&drop).unwrap();
+        let mut command = program("pg_restore");
+        command.args(["--create", "-U", "postgres", "-d", "postgres"]);
+        done(command.arg("-h").arg(self.host()).arg(dump));
+    }
+
+    /// A copy of the whole server as it is, which it is stopped for.
+    pub(crate) fn copy(&mut self) -> PathBuf {
+        let to = self.folder.path().join("copy");
+        self.stop();
+        copy(&self.data(), &to);
+        self.start_again();
+        to
+    }
+
+    /// Puts such a copy in the place of the server, as when its machine is restored.
+    pub(crate) fn go_back_to(&mut self, earlier: &Path) {
+        self.stop();
+        fs::remove_dir_all(self.data()).unwrap();
+        copy(earlier, &self.data());
+        self.start_again();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(mut postmaster) = self.postmaster.take() {
+            // At once: nothing of it is kept.
+            signal(postmaster.id(), "QUIT");
+            let _waited = postmaster.wait();
+        }
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let lines: Vec<_> = log.lines().rev().take(20).collect();
+            let last: Vec<_> = lines.into_iter().rev().collect();
+            eprintln!("PostgreSQL's last words:\n{}", last.join("\n"));
+        }
+    }
+}
+
+/// A data folder with the tables, made once for all tests.
+fn template() -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(home).unwrap();
+    let lock = File::create(home.join("postgres.lock")).unwrap();
+    lock.lock().unwrap();
+    let made_of = format!("{}{TABLES}{SETTINGS}{DOORS}", programs().display());
+    let hash = xxhash_rust::xxh3::xxh3_64(made_of.as_bytes());
+    let template = home.join(format!("postgres-{hash:016x}"));
+    if !template.exists() {
+        let part = home.join("postgres.part");
+        if part.exists() {
+            fs::remove_dir_all(&part).unwrap();
+        }
+        let mut cluster = Cluster { folder: folder_of_nobody(), postmaster: None };
+        cluster.make();
+        copy(&cluster.data(), &part);
+        fs::rename(part, &template).unwrap();
+    }
+    template
+}
+
+impl Cluster {
+    /// Makes what is copied for each test.
+    fn make(&mut self) {
+        let mut command = program("initdb");
+        command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
+        // Small, so that it is copied quickly.
+        done(command.args(["--wal-segsize=1", "-D"]).arg(self.data()));
+        let settings = self.data().join("postgresql.conf");
+        let defaults = fs::read_to_string(&settings).unwrap();
+        fs::write(settings, defaults + SETTINGS).unwrap();
+        fs::write(self.data().join("pg_hba.conf"), DOORS).unwrap();
+        self.postmaster = Some(self.spawn());
+        eventually("the new PostgreSQL answers", || self.connect_to("postgres").is_ok());
+        let mut admin = self.connect_to("postgres").unwrap();
+        let owner = format!("create role {OWNER} login password '{PASSWORD}'");
+        admin.batch_execute(&owner).unwrap();
+        admin.batch_execute(&format!("create database {DATABASE} owner {OWNER}")).unwrap();
+        drop(admin);
+        self.connect().batch_execute(&format!("set role {OWNER}; {TABLES}")).unwrap();
+        self.stop();
+    }
+}
+
+/// A folder that servers may use.
+pub(super) fn folder_of_nobody() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    if is_root() {
+        chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    folder
+}
+
+/// A command that is not run as root.
+pub(super) fn as_nobody(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().current_dir("/");
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// One of PostgreSQL's programs.
+fn program(name: &str) -> Command {
+    as_nobody(programs().join(name))
+}
+
+/// Where Debian keeps those of its newest PostgreSQL.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let versions = versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let newest = versions.max().unwrap_or(0_u32);
+    let folder = PathBuf::from(format!("/usr/lib/postgresql/{newest}/bin"));
+    assert!(folder.is_dir(), "no PostgreSQL here; apt-get install postgresql pgbouncer faketime");
+    folder
+}
+
+pub(super) fn signal(pid: u32, name: &str) {
+    let mut command = Command::new("sh");
+    done(command.args(["-c", r#"kill -s "$0" "$1""#, name]).arg(pid.to_string()));
+}
+
+fn copy(from: &Path, to: &Path) {
+    done(Command::new("cp").arg("-a").arg(from).arg(to));
+}
+
+fn done(command: &mut Command) {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
+}

@@ -1,0 +1,179 @@
+//! Everything together, and what must be true of it in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bouncer::Bouncer;
+use super::cluster::Cluster;
+use super::express::Express;
+use super::link::Link;
+use super::load::{Journal, Load, p99};
+use super::node::Node;
+use super::world::World;
+use super::{TO_HEAL, figure, is_full, within};
+
+/// Whether the node has its own schema there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extra {
+    /// `orion-chat postgres install` was run.
+    Installed,
+    /// The portal's tables are all that is there.
+    Bare,
+}
+
+/// A node, its PostgreSQL behind a `PgBouncer`, and the link between.
+pub(crate) struct Scene {
+    // In the order of their end.
+    pub(crate) node: Node,
+    pub(crate) link: Link,
+    _bouncer: Bouncer,
+    pub(crate) cluster: Cluster,
+}
+
+impl Scene {
+    pub(crate) fn new(extra: Extra) -> Self {
+        Self::with(extra, &[])
+    }
+
+    /// With more in the node's environment.
+    pub(crate) fn with(extra: Extra, environment: &[(&str, &str)]) -> Self {
+        let cluster = Cluster::start();
+        let bouncer = Bouncer::before(&cluster);
+        let link = Link::to(&bouncer.socket());
+        let node = Node::start_with(link.port, environment);
+        if extra == Extra::Installed {
+            node.done(&["postgres", "install"]);
+        }
+        Self { node, link, _bouncer: bouncer, cluster }
+    }
+
+    pub(crate) fn express(&self) -> Express {
+        Express::at(&self.cluster)
+    }
+
+    /// Waits until both sides hold the same, but for what is `refused` there, and gives it.
+    #[track_caller]
+    pub(crate) fn same(&self, refused: &[&str]) -> World {
+        let mut client = self.cluster.connect();
+        within(TO_HEAL, "both sides hold the same", || {
+            let there = World::there(&mut client);
+            let here = World::here(&self.node, there.users().collect::<BTreeSet<_>>());
+            let here = here.without(refused);
+            here.differs(&there).map_or(Ok(there), Err)
+        })
+    }
+
+    /// Waits until all is quiet, and checks what must be true in the end, whatever happened.
+    #[track_caller]
+    pub(crate) fn check(&mut self, journals: &[Journal]) -> World {
+        self.check_but(journals, &[])
+    }
+
+    /// The same where PostgreSQL must have `refused` what has these ids, and nothing else.
+    #[track_caller]
+    pub(crate) fn check_but(&mut self, journals: &[Journal], refused: &[&str]) -> World {
+        self.node.drained();
+        let world = self.same(refused);
+        check_counts(&world, refused);
+        check_journals(&world, journals);
+        let status = self.node.status();
+        assert_eq!(status["deadLetters"], refused.len() as u64, "{status}");
+        assert_eq!(status["queue"], 0, "{status}");
+        assert!(status["paused"].is_null(), "{status}");
+        if refused.is_empty() {
+            self.node.done(&["postgres", "diff"]);
+        }
+        self.check_that_it_is_quiet();
+        let log = self.node.log();
+        assert!(!log.contains(super::PASSWORD), "the password is in the log");
+        assert!(!log.contains("panicked"), "{log}");
+        world
+    }
+
+    /// A second round changes nothing: neither another pull, nor another start.
+    #[track_caller]
+    fn check_that_it_is_quiet(&mut self) {
+        let mut client = self.cluster.connect();
+        let mut rows = || {
+            // Each version of a row has a place of its own.
+            let sql = "select count(*), coalesce(md5(string_agg(x, ',' order by x)), '') from (
+                select session_id || xmin::text || ctid::text from public.chat_sessions union all
+                select message_id || xmin::text || ctid::text from public.chat_messages) as t (x)";
+            let row = client.query_one(sql, &[]).unwrap();
+            (row.get::<_, i64>(0), row.get::<_, String>(1))
+        };
+        let before = rows();
+        self.node.done(&["postgres", "pull"]);
+        self.node.stop();
+        self.node.start_again();
+        self.node.drained();
+        self.node.done(&["postgres", "pull"]);
+        assert_eq!(rows(), before, "rows were written again that had not changed");
+    }
+
+    /// Does something to a node that is being written to, and tells how soon it answers meanwhile:
+    /// no later than twice the usual.
+    #[track_caller]
+    pub(crate) fn while_writing(
+        &mut self,
+        name: &str,
+        trouble: impl FnOnce(&mut Self, &Load),
+    ) -> Vec<Journal> {
+        let before = Load::start(&self.node, 2, "before");
+        before.wait_for_more(figure(200, 2000));
+        let mut journals = before.stop();
+        let usual = p99(&journals);
+        let load = Load::start(&self.node, 2, "during");
+        load.wait_for_more(20);
+        trouble(self, &load);
+        load.wait_for_more(20);
+        let during = load.stop();
+        let slowest = p99(&during);
+        if is_full() {
+            println!("{name}: 99 of 100 saves within {slowest:?}, usually {usual:?}");
+        }
+        // On a machine that others use too, twice of little is little.
+        let limit = (usual * 2).max(std::time::Duration::from_millis(figure(500, 20)));
+        assert!(slowest <= limit, "{name}: 99 of 100 within {slowest:?}, usually {usual:?}");
+        journals.extend(during);
+        journals
+    }
+}
+
+/// What is counted is what is there, and nobody's session is another's.
+#[track_caller]
+fn check_counts(world: &World, refused: &[&str]) {
+    for (id, session) in &world.0 {
+        let has_refused = !refused.is_empty();
+        let count = i64::try_from(session.messages.len()).unwrap();
+        assert!(session.count == count || has_refused, "{id} counts {} of {count}", session.count);
+    }
+    let ids = world.0.values().flat_map(|session| &session.messages).map(|message| &message.id);
+    let (mut once, all) = (BTreeSet::new(), ids.clone().count());
+    once.extend(ids);
+    assert_eq!(once.len(), all, "a message is in two sessions");
+}
+
+/// What was acknowledged is there once and in order; what was deleted is not.
+#[track_caller]
+fn check_journals(world: &World, journals: &[Journal]) {
+    let mut by_session = BTreeMap::<_, Vec<&Journal>>::new();
+    for journal in journals {
+        by_session.entry(&journal.session).or_default().push(journal);
+    }
+    for (id, journals) in by_session {
+        let Some(session) = world.0.get(id) else {
+            assert!(journals.iter().all(|journal| journal.saved.is_empty()), "{id} is lost");
+            continue;
+        };
+        assert!(journals.iter().all(|journal| journal.user == session.user), "{id} changed hands");
+        let unsure: BTreeSet<_> = journals.iter().filter_map(|one| one.unsure.as_ref()).collect();
+        let there = session.messages.iter().filter(|message| !unsure.contains(&message.id));
+        let there: Vec<_> = there.map(|message| (&message.id, &message.content)).collect();
+        let saved = journals.iter().flat_map(|journal| &journal.saved);
+        let saved: Vec<_> = saved.map(|(id, content)| (id, content)).collect();
+        assert!(there == saved, "{id} has {} messages of {}", there.len(), saved.len());
+    }
+    for deleted in journals.iter().flat_map(|journal| &journal.deleted) {
+        assert!(!world.0.contains_key(deleted), "{deleted} came back");
+    }
+}
