@@ -18,6 +18,7 @@ mod messages;
 mod openapi;
 mod rate;
 mod reply;
+mod requests;
 mod route;
 mod search;
 mod sessions;
@@ -38,6 +39,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::metrics::Present;
 use crate::model::{Clock, Timestamp};
 use crate::store::Store;
 
@@ -50,6 +52,7 @@ use health::Index;
 use live::{sse, ticket, ws};
 use openapi::describe;
 use rate::Rates;
+use requests::Requests;
 use route::Route;
 use search::Turns;
 
@@ -72,6 +75,8 @@ pub struct Parts {
     limits: Limits,
     rates: Rates,
     request_ids: RequestIds,
+    /// Where requests are counted.
+    requests: Requests,
     /// Room for those who listen.
     listeners: Arc<Semaphore>,
     /// Who may search next.
@@ -140,6 +145,8 @@ pub struct Connection {
     pub behind: Duration,
     /// The room that the connection takes up, until nobody holds this any more.
     pub permit: Option<OwnedSemaphorePermit>,
+    /// Has it counted among the open ones, as long.
+    pub present: Present,
     /// What the server waits for when it stops.
     pub tasks: TaskTracker,
     /// Cancelled when the server stops.
@@ -156,6 +163,7 @@ impl App {
         let started = clock.now();
         let request_ids = RequestIds::new();
         let routes = routes();
+        let requests = Requests::new(&routes, store.metrics());
         let (index, openapi, docs) = (Index::new(&routes), openapi::asset(&routes), Docs::new());
         Self(Arc::new(Parts {
             store,
@@ -167,6 +175,7 @@ impl App {
             limits,
             rates: Rates::new(limits.rate, limits.proxy),
             request_ids,
+            requests,
             searches: Turns::new(),
             listeners: Arc::new(Semaphore::new(limits.listeners)),
             index,

@@ -23,6 +23,7 @@
 //! - [`search`]: which words are looked for, and where a text has them.
 //! - [`store`]: the data file; all that knows redb.
 //! - [`events`]: wakes those who follow a user's changes.
+//! - [`metrics`]: what is counted and measured.
 //! - [`model`]: the nouns and their rules.
 //! - [`nss`]: keeps a static binary's name lookups within it.
 //!
@@ -40,6 +41,7 @@ pub mod config;
 pub mod control;
 pub mod events;
 pub mod http;
+pub mod metrics;
 pub mod model;
 pub mod nss;
 pub mod search;

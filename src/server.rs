@@ -21,6 +21,7 @@ use crate::control::Control;
 use crate::http::auth::Auth;
 use crate::http::cors::{AllowedOrigins, Cors};
 use crate::http::{self, App, Limits};
+use crate::metrics::{Metrics, Present};
 use crate::model::Clock;
 use crate::store::{OpenError, Store, StoreConfig, StoreError};
 
@@ -58,6 +59,7 @@ pub struct ServerConfig {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    metrics: Arc<Metrics>,
     store: Store,
     /// None where it could not be opened, which keeps nobody from being served.
     control: Option<Control>,
@@ -107,7 +109,9 @@ impl Server {
         let address =
             address.map_err(|source| StartError::Listen { address: config.listen, source })?;
         let (data, at, opened_by) = (config.store.path.clone(), config.store, clock.clone());
-        let opening = tokio::task::spawn_blocking(move || Store::open(&at, opened_by));
+        let metrics = Arc::new(Metrics::new());
+        let counted = Arc::clone(&metrics);
+        let opening = tokio::task::spawn_blocking(move || Store::open(&at, opened_by, counted));
         let store = opening.await.map_err(|error| OpenError::Io(error.to_string()))??;
         let control = Control::open(&data).inspect_err(|error| {
             let data = data.display();
@@ -118,6 +122,7 @@ impl Server {
             listener,
             address,
             app: App::new(store.clone(), config.auth, cors, clock, config.limits),
+            metrics,
             store,
             control: control.ok(),
             more: Router::new(),
@@ -153,6 +158,7 @@ impl Server {
             router,
             patience: self.patience,
             permits: Arc::new(Semaphore::new(self.max_connections)),
+            metrics: self.metrics,
             tasks: tasks.clone(),
             stopping: stopping.clone(),
         };
@@ -190,6 +196,7 @@ struct Accept {
     router: Router,
     patience: Patience,
     permits: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
@@ -223,10 +230,13 @@ impl Accept {
             peer,
             behind: self.patience.behind,
             permit,
+            present: Present::of(&self.metrics.connections),
             tasks: self.tasks.clone(),
             stopping: self.stopping.clone(),
         });
-        self.tasks.spawn(connection::serve(stream, self.router.clone(), self.patience, place));
+        let given_up = self.metrics.connections_given_up.clone();
+        let (router, patience) = (self.router.clone(), self.patience);
+        self.tasks.spawn(connection::serve(stream, router, patience, place, given_up));
     }
 }
 

@@ -42,6 +42,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{debug, info};
 
 use crate::events::{Events, Follower};
+use crate::metrics::{Metrics, Verb};
 use crate::model::{Clock, UserId};
 
 pub use changes::Changes;
@@ -85,6 +86,7 @@ pub struct Store {
     view: Arc<RwLock<View>>,
     jobs: SyncSender<Job>,
     events: Events,
+    metrics: Arc<Metrics>,
     /// Tells this log from others.
     log_id: u64,
     failure: watch::Receiver<Option<StoreError>>,
@@ -99,7 +101,11 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`]. A file that is damaged, foreign, in use or newer is left as it is.
-    pub fn open(config: &StoreConfig, clock: Clock) -> Result<Self, OpenError> {
+    pub fn open(
+        config: &StoreConfig,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
         let path = &config.path;
         let access = |source: std::io::Error| OpenError::Access { path: path.clone(), source };
         if !path.try_exists().map_err(access)? {
@@ -107,12 +113,12 @@ impl Store {
             info!("created data file {}", path.display());
         }
         let cache_bytes = config.cache_bytes / 8;
-        let (db, gate) = open_held(path, cache_bytes * PAGES_EIGHTHS)?;
+        let (db, gate) = open_held(path, cache_bytes * PAGES_EIGHTHS, Arc::clone(&metrics))?;
         let loaded = catch_unwind(AssertUnwindSafe(|| load(&db)))
             .map_err(|_| OpenError::damaged(path, "its structure makes no sense"))?
             .map_err(|error| OpenError::unreadable(path, error))?;
         gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
-        Self::start(db, loaded, cache_bytes * FRESH_EIGHTHS, clock)
+        Self::start(db, loaded, cache_bytes * FRESH_EIGHTHS, (clock, metrics))
     }
 
     /// A store without a file, for tests: it forgets everything when it is closed.
@@ -123,7 +129,7 @@ impl Store {
         let db = Builder::new().create_with_backend(InMemoryBackend::new())?;
         lay_out(&db)?;
         let loaded = load(&db)?;
-        Self::start(db, loaded, 1024 * 1024, clock)
+        Self::start(db, loaded, 1024 * 1024, (clock, Arc::default()))
     }
 
     /// Reads: shows `work` everything committed up to now.
@@ -158,11 +164,24 @@ impl Store {
     ) -> Result<T, E> {
         let (reply, outcome) = oneshot::channel();
         let waiting = Waiting { verb, work, outcome: None, reply };
-        self.jobs.try_send(Job::Run(Box::new(waiting))).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => self.why_closed(),
+        self.metrics.writes_waiting.inc();
+        self.jobs.try_send(Job::Run(Box::new(waiting))).map_err(|error| {
+            self.metrics.writes_waiting.dec();
+            match error {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => self.why_closed(),
+            }
         })?;
-        outcome.await.unwrap_or_else(|_| Err(self.why_closed().into()))
+        let outcome = outcome.await.unwrap_or_else(|_| Err(self.why_closed().into()));
+        if outcome.is_ok() {
+            self.metrics.writes.get_or_create(&Verb { verb }).inc();
+        }
+        outcome
+    }
+
+    /// What is counted and measured of it, and of what works with it.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Follows `user`'s changes from now on: those after the number that is given too.
@@ -225,7 +244,7 @@ impl Store {
         db: Database,
         Loaded { view, next, settled, log_id }: Loaded,
         fresh_bytes: usize,
-        clock: Clock,
+        (clock, metrics): (Clock, Arc<Metrics>),
     ) -> Result<Self, OpenError> {
         let view = Arc::new(RwLock::new(view));
         let (jobs, waiting) = sync_channel(QUEUE);
@@ -237,6 +256,7 @@ impl Store {
             jobs: waiting,
             view: Arc::clone(&view),
             events: events.clone(),
+            metrics: Arc::clone(&metrics),
             fresh_bytes,
         };
         let writer = Writer::new(seat, next, settled);
@@ -249,7 +269,8 @@ impl Store {
                 }
             })
             .map_err(|error| OpenError::Io(error.to_string()))?;
-        Ok(Self { view, jobs, events, log_id, failure, thread: Arc::new(Mutex::new(Some(thread))) })
+        let thread = Arc::new(Mutex::new(Some(thread)));
+        Ok(Self { view, jobs, events, metrics, log_id, failure, thread })
     }
 
     fn why_closed(&self) -> StoreError {

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tracing::debug;
 use utoipa::IntoParams;
 
+use crate::metrics::{Metrics, Reason};
 use crate::model::{Invalid, Timestamp, UserId};
 
 use super::extract::Params;
@@ -97,9 +98,14 @@ impl Auth {
 
     /// Whom the request `parts` prove to be calling at `now`; `None` where callers say it
     /// themselves.
-    fn verify(&self, parts: &Parts, now: Timestamp) -> Result<Option<Verified>, ApiError> {
+    fn verify(
+        &self,
+        parts: &Parts,
+        now: Timestamp,
+        metrics: &Metrics,
+    ) -> Result<Option<Verified>, ApiError> {
         match self {
-            Self::Jwt(tokens) => tokens.verify(&parts.headers, now).map(Some),
+            Self::Jwt(tokens) => tokens.verify(&parts.headers, now, metrics).map(Some),
             Self::Off => Ok(None),
             Self::Local => local::check(parts).map(|()| None),
         }
@@ -107,11 +113,17 @@ impl Auth {
 }
 
 impl Tokens {
-    fn verify(&self, headers: &HeaderMap, now: Timestamp) -> Result<Verified, ApiError> {
+    fn verify(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+        metrics: &Metrics,
+    ) -> Result<Verified, ApiError> {
         let token = bearer(headers)?;
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let claims = self.verifier.verify(token, now).map_err(|error| {
             debug!(%error, "refused a token: {error}");
+            metrics.tokens_refused.get_or_create(&Reason { reason: error.reason() }).inc();
             invalid_token()
         })?;
         let user = UserId::parse(&claims.sub).map_err(|_| invalid_token())?;
@@ -206,7 +218,7 @@ impl FromRequestParts<App> for Identity {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let verified = app.auth.verify(parts, app.clock.now())?;
+        let verified = app.auth.verify(parts, app.clock.now(), app.store.metrics())?;
         let Params(Claim { user_id }) = Params::from_request_parts(parts, app).await?;
         Self::new(verified, user_id, app)
     }

@@ -122,7 +122,10 @@ pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) 
             let exposed = HeaderValue::from_static(EXPOSE_HEADERS);
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
-        Caller::Refused(origin) => app.cors.warn(origin, app.clock.now()),
+        Caller::Refused(origin) => {
+            app.store.metrics().http_origins_refused.inc();
+            app.cors.warn(origin, app.clock.now());
+        }
         Caller::NoOrigin => {}
     }
     response

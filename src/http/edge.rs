@@ -21,10 +21,12 @@ pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) 
     let id = given_id(&request).unwrap_or_else(|| app.request_ids.mint(app.clock.now()));
     let logged = enabled!(Level::DEBUG)
         .then(|| (app.clock.now(), request.method().clone(), request.uri().path().to_owned()));
+    let begun = app.requests.begin(request.method(), request.uri().path());
     let mut response = next.run(request).await;
+    begun.answered(response.status());
     let shown = id.to_str().unwrap_or_default();
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = error::render(response, shown);
+        response = error::render(response, shown, app.store.metrics());
     }
     if let Some((began, method, path)) = logged {
         let micros = app.clock.now().as_micros().saturating_sub(began.as_micros());

@@ -19,6 +19,7 @@ use tokio::task::JoinError;
 use tracing::error;
 use utoipa::ToSchema;
 
+use crate::metrics::{Code, Metrics};
 use crate::model::{Invalid, Message};
 use crate::sessions::{SessionError, Stale};
 use crate::store::StoreError;
@@ -288,8 +289,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Writes the body of an error, whichever layer raised it, and logs a failure of ours.
-pub(super) fn render(mut response: Response, request_id: &str) -> Response {
+/// Writes the body of an error, whichever layer raised it, counts it, and logs a failure of ours.
+pub(super) fn render(mut response: Response, request_id: &str, metrics: &Metrics) -> Response {
     let refusal = response.extensions_mut().remove::<Arc<ApiError>>();
     let refusal = refusal.unwrap_or_else(|| Arc::new(ApiError::of_status(response.status())));
     if let Some(cause) = &refusal.cause {
@@ -297,6 +298,7 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
         error!(request.id = request_id, status, "answered {status} {code}: {cause}");
     }
     let ApiError { error, code, message, headers: more, stale, .. } = refusal.as_ref();
+    metrics.http_errors.get_or_create(&Code { code: code.clone() }).inc();
     let current = stale.as_ref().and_then(|stale| json_of(&stale.current));
     let messages = stale.as_ref().and_then(|stale| json_of(stale.unseen.as_deref()?));
     let text = ErrorBody { error, code, message, request_id, current, messages };

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tracing::error;
 use utoipa::IntoParams;
 
+use crate::metrics::{ListenerKind, Present};
 use crate::model::{Invalid, SessionId, Timestamp};
 use crate::sessions::{self, Followed, Following, SessionError};
 
@@ -57,6 +58,7 @@ pub(super) struct Listener {
     /// Its place among those who listen.
     #[expect(dead_code, reason = "is kept until it goes")]
     room: OwnedSemaphorePermit,
+    present: Option<Present>,
 }
 
 /// Why a listener is told no more.
@@ -73,6 +75,13 @@ enum End {
 }
 
 impl Listener {
+    /// Counts it among those who listen in this way.
+    fn counted(mut self, app: &App, kind: &'static str) -> Self {
+        let listeners = &app.store.metrics().listeners;
+        self.present = Some(Present::of(&listeners.get_or_create(&ListenerKind { kind })));
+        self
+    }
+
     /// Waits for what is to be told next. Nothing is lost when it is given up while it waits.
     async fn next(&mut self) -> Result<Vec<Followed>, End> {
         tokio::select! {
@@ -140,7 +149,7 @@ impl FromRequestParts<App> for Listener {
         if let Some(ticket) = params.ticket.filter(|_| parts.method != Method::HEAD) {
             app.tickets.take(&ticket, now).ok_or_else(invalid_ticket)?;
         }
-        Ok(Self { following, since, until, connection, room })
+        Ok(Self { following, since, until, connection, room, present: None })
     }
 }
 

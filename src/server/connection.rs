@@ -20,6 +20,7 @@ use tower::Service as _;
 use tracing::debug;
 
 use crate::http::{self, Endless};
+use crate::metrics::Counter;
 
 use watch::{Phase, Watch, Watched};
 
@@ -59,6 +60,7 @@ pub(super) async fn serve(
     router: Router,
     patience: Patience,
     place: Arc<http::Connection>,
+    given_up: Counter,
 ) {
     // Without it the last packet of an answer could wait for an acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
@@ -87,6 +89,7 @@ pub(super) async fn serve(
                 return;
             }
             () = watch.exhausted() => {
+                given_up.inc();
                 debug!("closed a connection whose other end was too slow");
                 return;
             }

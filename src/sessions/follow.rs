@@ -113,6 +113,9 @@ impl Following {
     /// Gives a piece of what only the log has.
     fn replay(&mut self) -> Result<Vec<Followed>, SessionError> {
         let piece = self.store.read(|tx| tx.changes(&self.user, self.after))?;
+        let metrics = self.store.metrics();
+        let newest = self.store.read(|tx| Ok::<_, SessionError>(tx.newest()))?;
+        metrics.listener_lag_changes.observe(newest.saturating_sub(self.after));
         let Some(Changes { changes, until }) = piece else {
             self.after = self.store.read(|tx| Ok::<_, SessionError>(tx.newest()))?;
             return Ok(vec![self.lost()]);
@@ -145,6 +148,7 @@ impl Following {
 
     /// Tells that some changes are not kept any more: what is shown must be read anew.
     fn lost(&self) -> Followed {
+        self.store.metrics().listener_resyncs.inc();
         let cursor = self.cursor();
         let at = self.clock.now();
         let json = format!(r#"{{"cursor":"{cursor}","type":"resync","at":"{at}"}}"#);

@@ -8,10 +8,13 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, StorageBackend};
 use uuid::Uuid;
+
+use crate::metrics::Metrics;
 
 use super::{OpenError, lay_out};
 
@@ -108,7 +111,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// A backend that keeps writes in memory until they are let through.
+/// A backend that keeps writes in memory until they are let through, and measures from then on.
 ///
 /// To open a file is to write to it, more so when it was not closed cleanly and is repaired.
 /// Holding these writes back until the schema version has been read leaves the file of a newer
@@ -120,6 +123,7 @@ pub(super) struct HeldBackend<B>(Arc<Gate<B>>);
 #[derive(Debug)]
 pub(super) struct Gate<B> {
     inner: B,
+    metrics: Arc<Metrics>,
     /// What was done and is held back, in order.
     held: Mutex<Vec<Step>>,
     /// Whether nothing is held back any more; read without the lock on every access.
@@ -135,9 +139,9 @@ enum Step {
 
 impl<B: StorageBackend> HeldBackend<B> {
     /// A backend over `inner`, and the gate that ends the holding.
-    pub(super) fn new(inner: B) -> (Self, Arc<Gate<B>>) {
+    pub(super) fn new(inner: B, metrics: Arc<Metrics>) -> (Self, Arc<Gate<B>>) {
         let (held, through) = (Mutex::default(), AtomicBool::new(false));
-        let gate = Arc::new(Gate { inner, held, through });
+        let gate = Arc::new(Gate { inner, metrics, held, through });
         (Self(Arc::clone(&gate)), gate)
     }
 }
@@ -205,11 +209,12 @@ impl<B: StorageBackend> StorageBackend for HeldBackend<B> {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.0.is_through() {
-            self.0.inner.read(offset, out)
-        } else {
-            self.0.read_held(offset, out)
+        if !self.0.is_through() {
+            return self.0.read_held(offset, out);
         }
+        self.0.metrics.file_reads.inc();
+        self.0.metrics.file_read_bytes.inc_by(out.len() as u64);
+        self.0.inner.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -222,7 +227,10 @@ impl<B: StorageBackend> StorageBackend for HeldBackend<B> {
 
     fn sync_data(&self) -> io::Result<()> {
         if self.0.is_through() {
-            return self.0.inner.sync_data();
+            let began = Instant::now();
+            let synced = self.0.inner.sync_data();
+            self.0.metrics.fsync_duration_seconds.took(began.elapsed());
+            return synced;
         }
         self.0.held().push(Step::Sync);
         Ok(())
@@ -230,6 +238,7 @@ impl<B: StorageBackend> StorageBackend for HeldBackend<B> {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         if self.0.is_through() {
+            self.0.metrics.file_written_bytes.inc_by(data.len() as u64);
             return self.0.inner.write(offset, data);
         }
         self.0.held().push(Step::Write { offset, data: data.to_vec() });

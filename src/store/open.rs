@@ -10,6 +10,8 @@ use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _};
 use tracing::info;
 use uuid::Uuid;
 
+use crate::metrics::Metrics;
+
 use super::fresh::Fresh;
 use super::settle::Settle;
 use super::step::Step;
@@ -22,6 +24,7 @@ use super::{OpenError, StoreError, file, record, tables};
 pub(super) fn open_held(
     path: &Path,
     cache_bytes: usize,
+    metrics: Arc<Metrics>,
 ) -> Result<(Database, Arc<file::Gate<FileBackend>>), OpenError> {
     let access = |source: std::io::Error| OpenError::Access { path: path.to_owned(), source };
     let file = file::open(path).map_err(access)?;
@@ -30,7 +33,7 @@ pub(super) fn open_held(
         return Err(OpenError::damaged(path, "it is empty, which a data file never is"));
     }
     let backend = FileBackend::new(file).map_err(|error| OpenError::refused(path, error))?;
-    let (held, gate) = file::HeldBackend::new(backend);
+    let (held, gate) = file::HeldBackend::new(backend, metrics);
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes).set_repair_callback(|repair| {
         let percent = repair.progress() * 100.0;

@@ -42,7 +42,7 @@ impl Snapshot {
     /// # Errors
     /// [`OpenError`]
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (db, _never_let_through) = open_held(path, CACHE_BYTES)?;
+        let (db, _never_let_through) = open_held(path, CACHE_BYTES, Arc::default())?;
         let tx = db.begin_read().map_err(|error| OpenError::unreadable(path, error.into()))?;
         Ok(Self { tx: Arc::new(tx), _opened: Some(db) })
     }

@@ -131,7 +131,7 @@ async fn a_write_goes_on_when_its_caller_has_gone() {
 #[tokio::test]
 async fn changes_are_told_in_the_order_in_which_they_were_made() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&config(&folder, 1 << 20), clock()).unwrap();
+    let store = Store::open(&config(&folder, 1 << 20), clock(), Arc::default()).unwrap();
     let session = create(&store, "s", "ann").await;
     create(&store, "other", "bob").await;
     save(&store, &session, "m").await.unwrap();
@@ -153,7 +153,7 @@ async fn changes_are_told_in_the_order_in_which_they_were_made() {
     assert_eq!(ahead, None, "after one that is yet to come");
 
     store.close().unwrap();
-    let store = Store::open(&config(&folder, 1 << 20), clock()).unwrap();
+    let store = Store::open(&config(&folder, 1 << 20), clock(), Arc::default()).unwrap();
     assert_eq!(told(&store, 0), all, "after a restart");
     let (next, again) = (create(&store, "s", "ann").await, told(&store, all[2].seq));
     assert!(again[0].seq > all[2].seq, "numbers go on");
@@ -181,13 +181,13 @@ async fn an_id_may_change_hands_at_once_and_shows_nothing_of_before() {
 async fn a_deleted_session_is_swept_from_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&folder, 1 << 20);
-    let store = Store::open(&config, clock()).unwrap();
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
     let session = create(&store, "s", "ann").await;
     for n in 0..50 {
         save(&store, &session, &format!("m{n}")).await.unwrap();
     }
     store.close().unwrap();
-    let store = Store::open(&config, clock()).unwrap();
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
     delete(&store, &session).await;
     store.close().unwrap();
 
@@ -213,12 +213,12 @@ async fn a_deleted_message_leaves_nothing_in_the_file() {
     for is_settled in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let config = config(&folder, 1 << 20);
-        let mut store = Store::open(&config, clock()).unwrap();
+        let mut store = Store::open(&config, clock(), Arc::default()).unwrap();
         let session = create(&store, "s", "ann").await;
         save(&store, &session, "m").await.unwrap();
         if is_settled {
             store.close().unwrap();
-            store = Store::open(&config, clock()).unwrap();
+            store = Store::open(&config, clock(), Arc::default()).unwrap();
         }
         let session = store.read(|tx| tx.session(&session.id)).unwrap().unwrap();
         delete_message(&store, &session, "m").await;
@@ -238,7 +238,7 @@ async fn a_deleted_message_leaves_nothing_in_the_file() {
 async fn the_log_forgets_what_is_old_or_too_much_but_not_what_is_unsettled() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&folder, 1 << 20);
-    let store = Store::open(&config, clock()).unwrap();
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
     for n in 0..10 {
         create(&store, &format!("s{n}"), "ann").await;
     }

@@ -16,12 +16,13 @@ use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
 use tracing::{debug, error};
 
 use crate::events::Events;
+use crate::metrics::Metrics;
 use crate::model::{Clock, Timestamp, UserId};
 
 use super::StoreError;
@@ -89,6 +90,7 @@ pub(super) struct Seat {
     pub(super) jobs: Receiver<Job>,
     pub(super) view: Arc<RwLock<View>>,
     pub(super) events: Events,
+    pub(super) metrics: Arc<Metrics>,
     /// How much may be fresh before batches settle some of it on their way.
     pub(super) fresh_bytes: usize,
 }
@@ -191,14 +193,19 @@ impl Writer {
 
     /// `first` and what waits behind it; and whether to close then.
     fn gather(&self, first: Job) -> (Vec<Box<dyn Operation>>, bool) {
-        let mut batch = Vec::new();
+        let (mut batch, mut closing) = (Vec::new(), false);
         for job in std::iter::once(first).chain(self.seat.jobs.try_iter()).take(BATCH) {
             match job {
                 Job::Run(operation) => batch.push(operation),
-                Job::Close => return (batch, true),
+                Job::Close => {
+                    closing = true;
+                    break;
+                }
             }
         }
-        (batch, false)
+        let taken = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+        self.seat.metrics.writes_waiting.dec_by(taken);
+        (batch, closing)
     }
 
     fn commit_batch(&mut self, mut batch: Vec<Box<dyn Operation>>) -> Result<(), StoreError> {
@@ -251,7 +258,13 @@ impl Writer {
             batch.into_iter().for_each(Operation::answer);
             return Ok(());
         }
+        let (metrics, began) = (Arc::clone(&self.seat.metrics), Instant::now());
         let committed = self.commit_done(done);
+        if committed.is_ok() {
+            metrics.commits.inc();
+            metrics.commit_duration_seconds.took(began.elapsed());
+            metrics.commit_operations.observe(batch.len() as u64);
+        }
         match &committed {
             Ok(()) => batch.into_iter().for_each(Operation::answer),
             Err(error) => batch.into_iter().for_each(|operation| operation.fail(error.clone())),
@@ -291,6 +304,7 @@ impl Writer {
         if self.cycle.users.is_empty() {
             return Ok(false);
         }
+        let began = Instant::now();
         let transaction = self.begin()?;
         let mut settled = Vec::new();
         let worked = catch_unwind(AssertUnwindSafe(|| self.settle_in(&transaction, &mut settled)));
@@ -304,6 +318,7 @@ impl Writer {
             }
         }
         commit(transaction)?;
+        self.seat.metrics.settle_duration_seconds.took(began.elapsed());
         (self.dirty, self.chores) = (true, true);
         self.cycle.users.drain(..settled.len());
         self.show(|view| settled.iter().for_each(|user| view.fresh.forget(user)))?;

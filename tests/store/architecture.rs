@@ -3,28 +3,30 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, each with those that it may enter.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("model", &[]),
+    ("metrics", &[]),
     ("nss", &[]),
     ("client", &[]),
     ("events", &["model"]),
     ("search", &["model"]),
-    ("store", &["model", "events"]),
+    ("store", &["model", "metrics", "events"]),
     // What it may be asked for depends on no more than that.
     ("cli", &["store"]),
-    ("sessions", &["model", "store", "events", "search"]),
-    ("http", &["model", "search", "sessions", "store"]),
+    ("sessions", &["model", "metrics", "store", "events", "search"]),
+    ("http", &["model", "metrics", "search", "sessions", "store"]),
     ("control", &["store"]),
     ("care", &["store", "control"]),
-    ("server", &["model", "store", "http", "control"]),
+    ("server", &["model", "metrics", "store", "http", "control"]),
     ("config", &["model", "store", "http", "server", "client", "cli"]),
     ("commands", &["model", "cli", "config", "care", "client", "server", "store"]),
     ("lib", &[]),
 ];
 
 /// Crates with the rooms, or the one file, that may name them.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("redb", &["store"]),
+    ("prometheus_client", &["metrics"]),
     ("bincode", &["store/record.rs", "store/record/steps.rs"]),
     // The server takes a `Router`.
     ("axum", &["http", "server"]),

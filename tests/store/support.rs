@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use orion_chat::model::{
     Clock, Content, MessageId, Metadata, PageSize, Role, SessionId, Tag, Timestamp, Title, UserId,
@@ -27,7 +28,7 @@ pub(crate) fn open(path: &Path) -> Result<Store, OpenError> {
 }
 
 pub(crate) fn open_at(path: &Path, clock: Clock) -> Result<Store, OpenError> {
-    Store::open(&StoreConfig { path: path.to_owned(), cache_bytes: 1 << 20 }, clock)
+    Store::open(&StoreConfig { path: path.to_owned(), cache_bytes: 1 << 20 }, clock, Arc::default())
 }
 
 /// What is wrong with what it shows.

@@ -82,6 +82,26 @@ pub(crate) enum TokenError {
     Subject,
 }
 
+impl TokenError {
+    /// The same in a word, to count it by.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "too_long",
+            Self::Segments | Self::Malformed(_) | Self::SignatureText => "malformed",
+            Self::Algorithm => "algorithm",
+            Self::Unsupported(_) => "unsupported",
+            Self::Signature => "signature",
+            Self::Missing(_) => "claim_missing",
+            Self::IllTyped(_) | Self::ImplausibleExpiry => "claim_invalid",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Subject => "subject",
+        }
+    }
+}
+
 impl Verifier {
     /// Accepts tokens that are signed with any of `secrets`: the current one and, while a rotation
     /// is under way, the previous one.

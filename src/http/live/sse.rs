@@ -35,7 +35,7 @@ pub(in crate::http) async fn events(
         (CACHE_CONTROL, "no-cache, no-transform"),
         (ACCEL_BUFFERING, "no"),
     ];
-    let blocks = blocks(listener, app.limits.comment_every);
+    let blocks = blocks(listener.counted(&app, "sse"), app.limits.comment_every);
     (Extension(Endless), headers, Body::from_stream(blocks.map(Ok::<_, Infallible>)))
 }
 

@@ -99,8 +99,9 @@ fn upgrade_required(rejection: &WebSocketUpgradeRejection) -> Response {
 pub(in crate::http) async fn socket(
     State(app): State<App>,
     Upgrade(upgrade): Upgrade,
-    mut listener: Listener,
+    listener: Listener,
 ) -> Response {
+    let mut listener = listener.counted(&app, "websocket");
     let ping_every = app.limits.ping_every;
     let task = listener.connection.tasks.token();
     let upgrade = upgrade
