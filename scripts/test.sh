@@ -5,7 +5,7 @@
 #   scripts/test.sh [--quick] [--advisories]
 #
 #   --quick       leaves out PostgreSQL, the browser, the calls made up from /openapi.json, the
-#                 release build and the check of its binary
+#                 release build, and the checks of its binary, its delivery and its package
 #   --advisories  also checks the dependencies for known vulnerabilities, against a database that
 #                 cargo-deny fetches
 set -euo pipefail
@@ -75,10 +75,12 @@ else
   printf '\nnot checked: known vulnerabilities, as they are fetched from outside (--advisories)\n'
 fi
 if [[ $quick ]]; then
-  printf '\nnot checked: the release binary (--quick)\n'
+  printf '\nnot checked: the release binary, its delivery and its package (--quick)\n'
 else
   step 'release build' scripts/build-release.sh
   step 'static binary' scripts/check-static.sh
+  step delivery scripts/test-deploy.sh
+  step 'Debian package' scripts/check-deb.sh
 fi
 
 printf '\nall checks passed in %d s\n' "$SECONDS"
