@@ -17,7 +17,9 @@ mod facts;
 mod file;
 mod fresh;
 mod housekeeping;
+mod journal;
 mod new_file;
+pub mod notes;
 mod open;
 mod record;
 mod rows;
@@ -48,6 +50,7 @@ use crate::model::{Clock, UserId};
 pub use changes::Changes;
 pub use error::{OpenError, OperationError, StoreError};
 pub use facts::Facts;
+pub use journal::{Journal, Touched};
 pub use file::Held;
 pub use new_file::{FinishedFile, NewFile};
 use open::{Loaded, lay_out, load, new_log_id, open_held};
@@ -59,7 +62,7 @@ pub use tx::{
     ListedRow, NewMessage, ReadTx, Row, SessionRange, SessionRef, StoredMessage, WriteTx,
 };
 pub use verify::Note;
-use writer::{Job, Operation, Seat, Writer};
+use writer::{Hold, Job, Operation, Seat, Writer};
 
 /// How many operations may wait for the writer: more than connections are served, so that only
 /// a writer that stands still refuses one.
@@ -90,6 +93,7 @@ pub struct Store {
     /// Tells this log from others.
     log_id: u64,
     failure: watch::Receiver<Option<StoreError>>,
+    hold: Hold,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -198,6 +202,12 @@ impl Store {
         Snapshot::new(Arc::clone(&view.tables.tx))
     }
 
+    /// Keeps the log from the step behind number `after` on, for a replica that has all before; and
+    /// has deletions leave traces. To be called again as the replica follows.
+    pub fn hold_log(&self, after: u64) {
+        self.hold.set(after);
+    }
+
     /// A random number that tells the changes of this file from those of others.
     pub fn log_id(&self) -> u64 {
         self.log_id
@@ -250,6 +260,7 @@ impl Store {
         let (jobs, waiting) = sync_channel(QUEUE);
         let (failed, failure) = watch::channel(None);
         let events = Events::default();
+        let hold = Hold::default();
         let seat = Seat {
             db,
             clock,
@@ -258,6 +269,7 @@ impl Store {
             events: events.clone(),
             metrics: Arc::clone(&metrics),
             fresh_bytes,
+            hold: hold.clone(),
         };
         let writer = Writer::new(seat, next, settled);
         let thread = std::thread::Builder::new()
@@ -270,7 +282,7 @@ impl Store {
             })
             .map_err(|error| OpenError::Io(error.to_string()))?;
         let thread = Arc::new(Mutex::new(Some(thread)));
-        Ok(Self { view, jobs, events, metrics, log_id, failure, thread })
+        Ok(Self { view, jobs, events, metrics, log_id, failure, hold, thread })
     }
 
     fn why_closed(&self) -> StoreError {

@@ -94,14 +94,14 @@ impl Teller {
             Step::DeleteMessage { session_id, id, .. } => {
                 (session_id.clone(), ChangeKind::MessageDeleted(id.clone()))
             }
-            Step::PutAnswer { .. } => return None,
+            Step::PutAnswer { .. } | Step::PutNote { .. } | Step::Mirrored { .. } => return None,
         };
         let session = match kind {
             ChangeKind::SessionDeleted => None,
             _ => self.session.as_ref().filter(|session| session.id == session_id),
         };
         let session = session.map(|session| Arc::clone(&session.json));
-        Some(Change { seq, at: step.at(), session_id, kind, session })
+        Some(Change { seq, at: step.at()?, session_id, kind, session })
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn tell(events: &Events, first: u64, steps: &[Step]) {
     }
     let mut teller = Teller::default();
     for (seq, step) in (first..).zip(steps) {
-        if let Some(topic) = followed.topic(step.user_id())
+        if let Some(topic) = step.user_id().and_then(|user| followed.topic(user))
             && let Some(change) = teller.tell(seq, step)
         {
             topic.tell(first, change);

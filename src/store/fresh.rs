@@ -57,6 +57,8 @@ pub(super) struct FreshUser {
 pub(super) struct Fresh {
     users: HashMap<UserId, FreshUser>,
     owners: HashMap<SessionId, Owner>,
+    /// `None` where one was struck out.
+    notes: BTreeMap<Arc<[u8]>, Option<Arc<[u8]>>>,
     bytes: usize,
 }
 
@@ -82,8 +84,50 @@ impl Fresh {
         self.owners.get(id)
     }
 
+    /// Who owns, or owned, each session that is here.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (&SessionId, &Owner)> {
+        self.owners.iter()
+    }
+
+    /// What is noted under `key`; `None` if the tables know.
+    pub(super) fn note(&self, key: &[u8]) -> Option<&Option<Arc<[u8]>>> {
+        self.notes.get(key)
+    }
+
+    /// What is noted under `key` and behind it, in the order of keys.
+    pub(super) fn notes_from<'a>(
+        &'a self,
+        key: &[u8],
+    ) -> impl Iterator<Item = (&'a Arc<[u8]>, Option<&'a Arc<[u8]>>)> {
+        let notes = self.notes.range::<[u8], _>((Bound::Included(key), Bound::Unbounded));
+        notes.map(|(key, value)| (key, value.as_ref()))
+    }
+
+    pub(super) fn has_notes(&self) -> bool {
+        !self.notes.is_empty()
+    }
+
+    /// Forgets all notes, which the tables show now.
+    pub(super) fn forget_notes(&mut self) {
+        let notes = std::mem::take(&mut self.notes);
+        self.bytes -= notes.iter().map(|(key, value)| note_bytes(key, value)).sum::<usize>();
+    }
+
+    fn put_note(&mut self, key: Arc<[u8]>, value: Option<Arc<[u8]>>) {
+        self.bytes += note_bytes(&key, &value);
+        if let Some(old) = self.notes.insert(Arc::clone(&key), value) {
+            self.bytes -= note_bytes(&key, &old);
+        }
+    }
+
     pub(super) fn apply(&mut self, step: Step) {
-        let user = self.users.entry(step.user_id().clone()).or_insert_with(|| {
+        if let Step::PutNote { key, value } = step {
+            return self.put_note(key, value);
+        }
+        let Some(user_id) = step.user_id() else {
+            return;
+        };
+        let user = self.users.entry(user_id.clone()).or_insert_with(|| {
             self.bytes += USER_OVERHEAD;
             FreshUser { bytes: USER_OVERHEAD, ..FreshUser::default() }
         });
@@ -114,6 +158,7 @@ impl Fresh {
                 }
             }
             Step::PutAnswer { key, answer, .. } => user.put_answer(key, answer),
+            Step::PutNote { .. } | Step::Mirrored { .. } => {}
         }
         self.bytes = self.bytes + user.bytes - had;
     }
@@ -136,6 +181,10 @@ impl Fresh {
             }
         }
     }
+}
+
+fn note_bytes(key: &[u8], value: &Option<Arc<[u8]>>) -> usize {
+    ROW_OVERHEAD + key.len() + value.as_ref().map_or(0, |value| value.len())
 }
 
 impl Fate {

@@ -7,6 +7,7 @@ use crate::model::Timestamp;
 
 use super::StoreError;
 use super::record;
+use super::step::Step;
 use super::tables::{
     self, ANSWERED_AND_USER_AND_KEY, DELETED_SESSIONS, SEQ_TO_STEPS,
     SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES, USER_AND_KEY_TO_ANSWER,
@@ -73,7 +74,7 @@ pub(super) fn forget_answers(
     Ok(forgot)
 }
 
-/// Forgets up to `limit` commits of the log, of those whose steps are settled (up to number
+/// Forgets up to `limit` commits of the log, of those whose steps are no more needed (up to number
 /// `settled`), if they are older than `before` or not among the newest `keep` steps; tells whether
 /// there were any. The newest stays, as it tells which number comes next.
 pub(super) fn prune(
@@ -95,7 +96,7 @@ pub(super) fn prune(
         let seq = match log.first()? {
             Some((seq, steps)) if seq.value() != newest && seq.value() <= settled => {
                 let steps = record::decode_steps(seq.value(), steps.value())?;
-                if steps.iter().any(|step| step.at() >= before) {
+                if steps.iter().filter_map(Step::at).any(|at| at >= before) {
                     break;
                 }
                 seq.value()

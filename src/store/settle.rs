@@ -12,13 +12,13 @@ use crate::model::UserId;
 
 use super::StoreError;
 use super::facts::Facts;
-use super::fresh::{Fate, FreshUser};
+use super::fresh::{Fate, Fresh, FreshUser};
 use super::record::{self, Head, damaged};
 use super::rows;
 use super::run::{NewRow, Rewrite, Run};
 use super::step::FreshSession;
 use super::tables::{
-    self, ANSWERED_AND_USER_AND_KEY, DELETED_SESSIONS, Place, SESSION_AND_MESSAGE_ID_TO_PLACE,
+    self, ANSWERED_AND_USER_AND_KEY, DELETED_SESSIONS, NOTES, Place, SESSION_AND_MESSAGE_ID_TO_PLACE,
     SESSION_AND_PLACE_TO_MESSAGES, SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID,
     USER_AND_KEY_TO_ANSWER, USER_AND_UPDATED_TO_SESSIONS,
 };
@@ -43,6 +43,7 @@ pub(super) struct Settle<'txn> {
     deleted: Table<'txn, u64, ByteKey>,
     answers: Table<'txn, ByteKey, ByteKey>,
     answered: Table<'txn, ByteKey, ByteKey>,
+    notes: Table<'txn, ByteKey, ByteKey>,
 }
 
 impl<'txn> Settle<'txn> {
@@ -56,6 +57,7 @@ impl<'txn> Settle<'txn> {
             deleted: tx.open_table(DELETED_SESSIONS)?,
             answers: tx.open_table(USER_AND_KEY_TO_ANSWER)?,
             answered: tx.open_table(ANSWERED_AND_USER_AND_KEY)?,
+            notes: tx.open_table(NOTES)?,
         })
     }
 
@@ -64,6 +66,17 @@ impl<'txn> Settle<'txn> {
         self.sessions(user, fresh)?;
         self.messages(fresh)?;
         self.answers(user, fresh)
+    }
+
+    /// Puts all notes that are fresh into their table.
+    pub(super) fn notes(&mut self, fresh: &Fresh) -> Result<(), StoreError> {
+        for (key, value) in fresh.notes_from(&[]) {
+            match value {
+                Some(value) => self.notes.insert(&**key, record::seal(key, value).as_slice())?,
+                None => self.notes.remove(&**key)?,
+            };
+        }
+        Ok(())
     }
 
     fn messages(&mut self, fresh: &FreshUser) -> Result<(), StoreError> {

@@ -44,6 +44,10 @@ pub(super) enum Step {
     },
     /// A request that may be repeated was answered.
     PutAnswer { user_id: UserId, key: IdempotencyKey, answer: Arc<Answer> },
+    /// Something was noted under `key`; `None` where it was struck out.
+    PutNote { key: Arc<[u8]>, value: Option<Arc<[u8]>> },
+    /// The next so many steps do here what was done at the replica before.
+    Mirrored { steps: u32 },
 }
 
 /// Why a session's row was put.
@@ -96,31 +100,36 @@ impl Step {
                 session_id.as_str().len() + text(Some(id))
             }
             Self::PutAnswer { key, answer, .. } => key.as_str().len() + answer.json.len(),
+            Self::PutNote { key, value } => key.len() + value.as_ref().map_or(0, |it| it.len()),
+            Self::Mirrored { .. } => 0,
         };
-        self.user_id().as_str().len() + 30 + rest
+        self.user_id().map_or(0, |user| user.as_str().len()) + 30 + rest
     }
 
-    /// When it was done.
-    pub(super) fn at(&self) -> Timestamp {
-        match self {
+    /// When it was done; `None` of what is nobody's.
+    pub(super) fn at(&self) -> Option<Timestamp> {
+        Some(match self {
             Self::PutSession { session, .. } => session.updated_at,
             Self::DeleteSession { at, .. }
             | Self::PutMessage { at, .. }
             | Self::EditMessage { at, .. }
             | Self::DeleteMessage { at, .. } => *at,
             Self::PutAnswer { answer, .. } => answer.at,
-        }
+            Self::PutNote { .. } | Self::Mirrored { .. } => return None,
+        })
     }
 
-    pub(super) fn user_id(&self) -> &UserId {
-        match self {
+    /// Whose data it changed; `None` of what is nobody's.
+    pub(super) fn user_id(&self) -> Option<&UserId> {
+        Some(match self {
             Self::PutSession { session, .. } => &session.user_id,
             Self::DeleteSession { user_id, .. }
             | Self::PutMessage { user_id, .. }
             | Self::EditMessage { user_id, .. }
             | Self::DeleteMessage { user_id, .. }
             | Self::PutAnswer { user_id, .. } => user_id,
-        }
+            Self::PutNote { .. } | Self::Mirrored { .. } => return None,
+        })
     }
 }
 

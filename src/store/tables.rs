@@ -10,8 +10,8 @@ use redb::TableDefinition;
 use crate::model::{IdempotencyKey, MessageId, Timestamp, UserId};
 
 /// The shape of this file. A file with a greater number is refused. 1 had no answers, and no
-/// edits and deletions of messages in its log; it is taken for 2 as it is.
-pub const SCHEMA_VERSION: u64 = 2;
+/// edits and deletions of messages in its log; 2 had no notes. They are taken for 3 as they are.
+pub const SCHEMA_VERSION: u64 = 3;
 
 type Bytes = &'static [u8];
 
@@ -60,12 +60,15 @@ pub(super) const USER_AND_KEY_TO_ANSWER: TableDefinition<'_, Bytes, Bytes> =
 pub(super) const ANSWERED_AND_USER_AND_KEY: TableDefinition<'_, Bytes, Bytes> =
     TableDefinition::new("answered_and_user_and_key");
 
+/// What is kept for the replica, and for nobody's eyes: a key of its own making → a note, sealed.
+pub(super) const NOTES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("notes");
+
 /// The tables whose keys are numbers.
 pub(super) const NUMBERED: [TableDefinition<'_, u64, Bytes>; 2] = [SEQ_TO_STEPS, DELETED_SESSIONS];
 
 /// The tables whose keys are bytes. [`META`] comes last: without it, a file is none of ours, so that
 /// a copy that is cut short is never taken for a whole one.
-pub(super) const NAMED: [TableDefinition<'_, Bytes, Bytes>; 8] = [
+pub(super) const NAMED: [TableDefinition<'_, Bytes, Bytes>; 9] = [
     SESSION_ID_TO_HEAD,
     USER_AND_UPDATED_TO_SESSIONS,
     USER_AND_CREATED_TO_SESSION_ID,
@@ -73,6 +76,7 @@ pub(super) const NAMED: [TableDefinition<'_, Bytes, Bytes>; 8] = [
     SESSION_AND_MESSAGE_ID_TO_PLACE,
     USER_AND_KEY_TO_ANSWER,
     ANSWERED_AND_USER_AND_KEY,
+    NOTES,
     META,
 ];
 

@@ -4,6 +4,7 @@
 //! operations of its batch have done so far. It changes no table: it notes
 //! steps, which the writer puts on disk.
 
+mod by_key;
 mod committed;
 mod layers;
 mod listing;
@@ -20,6 +21,7 @@ use super::StoreError;
 use super::changes::{self, Changes};
 use super::facts::Facts;
 use super::fresh::Fresh;
+use super::journal::{self, Journal};
 use super::record;
 use super::tables::Place;
 
@@ -176,6 +178,46 @@ impl ReadTx<'_> {
     /// [`StoreError`] when the file cannot be read or is damaged there.
     pub fn changes(self, user: &UserId, after: u64) -> Result<Option<Changes>, StoreError> {
         changes::read(&self.0.tables.log, user, after, self.0.newest)
+    }
+
+    /// What the log says was touched after number `after`, until `enough` rows were. `None` if some
+    /// of that is not kept any more, or the number is none that was given yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or is damaged there.
+    pub fn journal(self, after: u64, enough: usize) -> Result<Option<Journal>, StoreError> {
+        journal::read(&self.0.tables.log, after, self.0.newest, enough)
+    }
+
+    /// What is noted under `key`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or is damaged there.
+    pub fn note(self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.layers(|layers| layers.note(key))
+    }
+
+    /// The first `limit` notes whose keys begin with `prefix` and come behind `after`, which does
+    /// too; with their keys, in the order of these.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or is damaged there.
+    pub fn notes(
+        self,
+        prefix: &[u8],
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.0.notes(prefix, after, limit)
+    }
+
+    /// The first `limit` sessions whose ids come behind `after` in the order of bytes, whoever owns
+    /// them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or is damaged there.
+    pub fn sessions_by_id(self, after: &str, limit: usize) -> Result<Vec<SessionRef>, StoreError> {
+        self.0.sessions_by_id(after, limit)
     }
 
     /// The number of the newest change.

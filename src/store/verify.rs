@@ -58,6 +58,7 @@ impl Snapshot {
             Verify::message_ids,
             Verify::answers,
             Verify::answered,
+            Verify::notes,
         ];
         match phases.into_iter().try_for_each(|phase| phase(&mut verify)) {
             Ok(()) => Some(verify.records),

@@ -14,6 +14,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -60,6 +61,9 @@ const KEEP_STEPS: u64 = 1_000_000;
 /// ...and none that is older than this.
 const KEEP_AGE_SECS: u64 = 7 * DAY_SECS;
 
+/// For a replica, this many at most: some 10 GB.
+const HOLD_STEPS: u64 = 10_000_000;
+
 /// How long answers are kept for those who repeat their requests.
 const KEEP_ANSWERS_SECS: u64 = DAY_SECS;
 
@@ -93,6 +97,34 @@ pub(super) struct Seat {
     pub(super) metrics: Arc<Metrics>,
     /// How much may be fresh before batches settle some of it on their way.
     pub(super) fresh_bytes: usize,
+    /// The number of the step behind which the log must be kept.
+    pub(super) hold: Hold,
+}
+
+/// The number of the last step that the replica does not need any more; all numbers if there is no
+/// replica. Shared between the store's handles and the writer.
+#[derive(Debug, Clone)]
+pub(super) struct Hold(Arc<AtomicU64>);
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(u64::MAX)))
+    }
+}
+
+impl Hold {
+    pub(super) fn set(&self, after: u64) {
+        self.0.store(after, Ordering::Release);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Whether there is a replica.
+    fn is_set(&self) -> bool {
+        self.get() != u64::MAX
+    }
 }
 
 /// The state of the thread.
@@ -241,7 +273,9 @@ impl Writer {
     /// Runs the operations one after the other, each seeing what those before it did.
     fn run_batch(&self, batch: &mut [Box<dyn Operation>]) -> Result<Done, StoreError> {
         let view = self.view();
-        let mut tx = WriteTx::new(&view, self.seat.clock.now(), self.next.session);
+        let leaves_traces = self.seat.hold.is_set();
+        let mut tx =
+            WriteTx::new(&view, self.seat.clock.now(), self.next.session, leaves_traces);
         for operation in batch {
             catch_unwind(AssertUnwindSafe(|| operation.run(&mut tx)))
                 .unwrap_or(Err(StoreError::Panicked))?;
@@ -301,7 +335,7 @@ impl Writer {
             let users = fresh.into_iter().filter(|user| !self.stuck.contains(user)).collect();
             self.cycle = Cycle { users, until: self.next.seq - 1 };
         }
-        if self.cycle.users.is_empty() {
+        if self.cycle.users.is_empty() && !self.view().fresh.has_notes() {
             return Ok(false);
         }
         let began = Instant::now();
@@ -321,7 +355,10 @@ impl Writer {
         self.seat.metrics.settle_duration_seconds.took(began.elapsed());
         (self.dirty, self.chores) = (true, true);
         self.cycle.users.drain(..settled.len());
-        self.show(|view| settled.iter().for_each(|user| view.fresh.forget(user)))?;
+        self.show(|view| {
+            view.fresh.forget_notes();
+            settled.iter().for_each(|user| view.fresh.forget(user));
+        })?;
         Ok(true)
     }
 
@@ -333,6 +370,7 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let view = self.view();
         let mut tables = Settle::open(transaction)?;
+        tables.notes(&view.fresh)?;
         let mut bytes = 0;
         for user in &self.cycle.users {
             settled.push(user.clone());
@@ -374,10 +412,11 @@ impl Writer {
         let worked = catch_unwind(AssertUnwindSafe(|| {
             let meta = transaction.open_table(META)?;
             let settled = read_number(&meta, SETTLED)?.unwrap_or(0);
+            let needless = settled.min(self.held_after());
             Ok::<_, StoreError>(
                 housekeeping::sweep(&transaction, CHORE)?
                     || housekeeping::forget_answers(&transaction, answered_before, CHORE)?
-                    || housekeeping::prune(&transaction, settled, before, KEEP_STEPS, CHORE)?,
+                    || housekeeping::prune(&transaction, needless, before, KEEP_STEPS, CHORE)?,
             )
         }));
         match worked.unwrap_or(Err(StoreError::Panicked)) {
@@ -396,6 +435,12 @@ impl Writer {
         }
         self.dirty = true;
         self.show(|_| ())
+    }
+
+    /// The number of the last step that the log need not keep for the replica. One that is too far
+    /// behind is let go: both sides are compared as a whole then.
+    fn held_after(&self) -> u64 {
+        self.seat.hold.get().max(self.next.seq.saturating_sub(HOLD_STEPS))
     }
 
     /// Makes the file quick to open after a crash: by an empty commit with the allocator's state.

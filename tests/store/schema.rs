@@ -50,7 +50,7 @@ fn a_file_of_version_1_is_taken_on_as_it_is() {
     let db = Database::open(&path).unwrap();
     let meta = db.begin_read().unwrap().open_table(META).unwrap();
     let version = meta.get(b"schema_version".as_slice()).unwrap().unwrap();
-    assert_eq!(version.value(), 2_u64.to_be_bytes());
+    assert_eq!(version.value(), 3_u64.to_be_bytes());
 }
 
 #[test]

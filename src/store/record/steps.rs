@@ -64,6 +64,13 @@ enum StepV1<'a> {
         key: &'a str,
         answer: AnswerV1<'a>,
     },
+    PutNote {
+        key: &'a [u8],
+        value: Option<&'a [u8]>,
+    },
+    Mirrored {
+        steps: u32,
+    },
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -125,6 +132,8 @@ pub(in crate::store) fn encode_steps(seq: u64, steps: &[Step]) -> Result<Vec<u8>
             key: key.as_str(),
             answer: AnswerV1::of(answer),
         },
+        Step::PutNote { key, value } => StepV1::PutNote { key, value: value.as_deref() },
+        Step::Mirrored { steps } => StepV1::Mirrored { steps: *steps },
     });
     encode(&seq.to_be_bytes(), size, steps.collect::<Vec<_>>())
 }
@@ -146,7 +155,7 @@ pub(in crate::store) fn decode_steps_of(
     let key = &seq.to_be_bytes();
     let steps: Vec<StepV1<'_>> = decode("log entry", key, bytes)?;
     let len = u64::try_from(steps.len()).unwrap_or(u64::MAX);
-    let of_user = (seq..).zip(steps).filter(|(_, step)| step.user_id() == user.as_str());
+    let of_user = (seq..).zip(steps).filter(|(_, step)| step.user_id() == Some(user.as_str()));
     let parsed = of_user.map(|(seq, step)| Ok((seq, step.parse()?)));
     let parsed = parsed.collect::<Result<_, Invalid>>();
     Ok((parsed.map_err(|_| damaged("log entry", key))?, len))
@@ -173,15 +182,16 @@ impl From<CauseV1> for Cause {
 }
 
 impl StepV1<'_> {
-    fn user_id(&self) -> &str {
-        match self {
+    fn user_id(&self) -> Option<&str> {
+        Some(match self {
             Self::PutSession { user_id, .. }
             | Self::DeleteSession { user_id, .. }
             | Self::PutMessage { user_id, .. }
             | Self::EditMessage { user_id, .. }
             | Self::DeleteMessage { user_id, .. }
             | Self::PutAnswer { user_id, .. } => user_id,
-        }
+            Self::PutNote { .. } | Self::Mirrored { .. } => return None,
+        })
     }
 
     fn parse(self) -> Result<Step, Invalid> {
@@ -244,6 +254,10 @@ impl StepV1<'_> {
                 key: IdempotencyKey::parse(key)?,
                 answer: Arc::new(answer.parse()),
             },
+            Self::PutNote { key, value } => {
+                Step::PutNote { key: key.into(), value: value.map(Into::into) }
+            }
+            Self::Mirrored { steps } => Step::Mirrored { steps },
         })
     }
 }

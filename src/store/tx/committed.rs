@@ -11,7 +11,7 @@ use crate::store::record::{self, Head, damaged};
 use crate::store::run::{self, PackedRow, Span};
 use crate::store::step::Answer;
 use crate::store::tables::{
-    self, Place, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
+    self, NOTES, Place, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
     SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID, USER_AND_KEY_TO_ANSWER,
     USER_AND_UPDATED_TO_SESSIONS,
 };
@@ -29,6 +29,7 @@ pub(in crate::store) struct Tables {
     pub(super) messages: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) message_ids: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) answers: ReadOnlyTable<ByteKey, ByteKey>,
+    pub(super) notes: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) log: ReadOnlyTable<u64, ByteKey>,
     /// For those who look at more than these.
     pub(in crate::store) tx: Arc<ReadTransaction>,
@@ -43,6 +44,7 @@ impl Tables {
             messages: tx.open_table(SESSION_AND_PLACE_TO_MESSAGES)?,
             message_ids: tx.open_table(SESSION_AND_MESSAGE_ID_TO_PLACE)?,
             answers: tx.open_table(USER_AND_KEY_TO_ANSWER)?,
+            notes: tx.open_table(NOTES)?,
             log: tx.open_table(SEQ_TO_STEPS)?,
             tx: Arc::new(tx),
         })
@@ -106,6 +108,12 @@ impl Tables {
             ControlFlow::Break(())
         });
         scanned.map(|_| found)
+    }
+
+    pub(super) fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let stored = self.notes.get(key)?;
+        let note = stored.map(|note| record::unseal("note", key, note.value()).map(<[u8]>::to_vec));
+        note.transpose()
     }
 
     /// How `user`'s request under `key` was answered.

@@ -106,6 +106,14 @@ impl Layers<'_> {
         Ok(rows.try_for_each(|(at, json)| show(at, json)))
     }
 
+    /// What is noted under `key`.
+    pub(super) fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.fresh.iter().find_map(|fresh| fresh.note(key)) {
+            Some(note) => Ok(note.as_ref().map(|note| note.to_vec())),
+            None => self.tables.note(key),
+        }
+    }
+
     /// How `user`'s request under `key` was answered.
     pub(super) fn answer(
         &self,

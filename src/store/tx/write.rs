@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::model::{IdempotencyKey, MessageId, SessionId, Timestamp, UserId};
 use crate::store::StoreError;
 use crate::store::fresh::{Fresh, Owner};
+use crate::store::notes;
 use crate::store::step::{Answer, Cause, FreshSession, Step};
 
 use super::layers::Layers;
@@ -19,6 +20,8 @@ pub struct WriteTx<'a> {
     view: &'a View,
     now: Timestamp,
     staged: Fresh,
+    /// Whether deletions leave traces, for the replica to know them.
+    leaves_traces: bool,
     pub(in crate::store) done: Done,
 }
 
@@ -37,16 +40,21 @@ pub struct NewMessage {
     pub id: MessageId,
     /// Whether the caller chose the id, and not we.
     pub id_is_chosen: bool,
-    /// Its time, which is its place: later than every message of its session.
+    /// Its time, which is its place: where no message of its session stands.
     pub at: Timestamp,
     /// The message as clients read it.
     pub json: Vec<u8>,
 }
 
 impl<'a> WriteTx<'a> {
-    pub(in crate::store) fn new(view: &'a View, now: Timestamp, next_session: u64) -> Self {
+    pub(in crate::store) fn new(
+        view: &'a View,
+        now: Timestamp,
+        next_session: u64,
+        leaves_traces: bool,
+    ) -> Self {
         let done = Done { next_session, ..Done::default() };
-        Self { view, now, staged: Fresh::default(), done }
+        Self { view, now, staged: Fresh::default(), leaves_traces, done }
     }
 
     /// Reads something of the tables.
@@ -141,7 +149,45 @@ impl<'a> WriteTx<'a> {
 
     /// Replaces the row of `session`, of which something of its own changed.
     pub fn update_session(&mut self, session: &SessionRef, row: Row) {
+        let at = row.updated_at.as_micros().to_be_bytes();
+        self.put_note(&notes::own_at(session.number), Some(&at));
         self.put_row(Cause::Updated, session, row);
+    }
+
+    /// Replaces the row of `session`, which follows from the messages that are put, changed or
+    /// deleted next.
+    pub fn follow_messages(&mut self, session: &SessionRef, row: Row) {
+        self.put_row(Cause::Message, session, row);
+    }
+
+    /// Does what was done at the replica before: `work` is not sent there.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn mirrored<T, E>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.done.steps.len();
+        let outcome = work(self);
+        let steps = u32::try_from(self.done.steps.len() - before).unwrap_or(u32::MAX);
+        if steps > 0 {
+            self.done.steps.insert(before, Step::Mirrored { steps });
+        }
+        outcome
+    }
+
+    /// What is noted under `key`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or is damaged there.
+    pub fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.layers(|layers| layers.note(key))
+    }
+
+    /// Notes `value` under `key`, in the place of what was noted there; or strikes that out.
+    pub fn put_note(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.step(Step::PutNote { key: key.into(), value: value.map(Into::into) });
     }
 
     /// Saves a message, and the row of its session that follows from it.
@@ -181,6 +227,21 @@ impl<'a> WriteTx<'a> {
     ) {
         let at = row.updated_at;
         self.put_row(Cause::Message, session, row);
+        self.remove_message(session, id, message, at);
+    }
+
+    /// Deletes `message`, which has this id, at `at`; the row of its session knows already.
+    pub fn remove_message(
+        &mut self,
+        session: &SessionRef,
+        id: &MessageId,
+        message: &StoredMessage,
+        at: Timestamp,
+    ) {
+        if self.leaves_traces {
+            let trace = notes::message_gone(&session.id, id);
+            self.put_note(&trace, Some(&at.as_micros().to_be_bytes()));
+        }
         self.step(Step::DeleteMessage {
             user_id: session.user_id.clone(),
             session_id: session.id.clone(),
@@ -212,6 +273,12 @@ impl<'a> WriteTx<'a> {
 
     /// Deletes `session`, which had this `row`, at `at`. Its messages can be found no more.
     pub fn delete_session(&mut self, session: &SessionRef, row: &Row, at: Timestamp) {
+        if self.leaves_traces {
+            let trace = notes::session_gone(&session.id);
+            self.put_note(&trace, Some(&at.as_micros().to_be_bytes()));
+        }
+        self.strike_out(&notes::own_at(session.number));
+        self.strike_out(&notes::base(session.number));
         self.step(Step::DeleteSession {
             user_id: session.user_id.clone(),
             id: session.id.clone(),
@@ -219,6 +286,13 @@ impl<'a> WriteTx<'a> {
             created_at: row.facts.created_at,
             at,
         });
+    }
+
+    /// Strikes out what may be noted under `key`: for those who cannot know whether it was.
+    fn strike_out(&mut self, key: &[u8]) {
+        if !matches!(self.note(key), Ok(None)) {
+            self.put_note(key, None);
+        }
     }
 
     fn layers<T>(&self, look: impl FnOnce(Layers<'_>) -> T) -> T {

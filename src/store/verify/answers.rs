@@ -1,8 +1,10 @@
-//! Answers: each is noted under its time, so that it is forgotten in its turn.
+//! Answers: each is noted under its time, so that it is forgotten in its turn. And notes.
 
 use crate::store::StoreError;
 use crate::store::record;
-use crate::store::tables::{ANSWERED_AND_USER_AND_KEY, USER_AND_KEY_TO_ANSWER, answered_key};
+use crate::store::tables::{
+    ANSWERED_AND_USER_AND_KEY, NOTES, USER_AND_KEY_TO_ANSWER, answered_key,
+};
 
 use super::{BrokenOff, Verify, wrong};
 
@@ -23,6 +25,14 @@ impl Verify<'_> {
     pub(super) fn answered(&mut self) -> Result<(), BrokenOff> {
         self.walk(ANSWERED_AND_USER_AND_KEY, |_, key, value| {
             record::unseal("time of an answer", key, value)?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn notes(&mut self) -> Result<(), BrokenOff> {
+        self.walk(NOTES, |_, key, value| {
+            record::unseal("note", key, value)?;
             Ok(())
         })?;
         Ok(())
