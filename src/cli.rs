@@ -7,6 +7,7 @@ mod env;
 mod health;
 mod limits;
 mod manual;
+mod postgres;
 mod serve;
 mod token;
 
@@ -20,6 +21,7 @@ pub use env::EnvArgs;
 pub use health::HealthArgs;
 pub use limits::{LimitArgs, TrustedProxy};
 pub use manual::{Shell, completions, man_pages};
+pub use postgres::PostgresArgs;
 pub use serve::{AuthMode, LogFormat, ServeArgs};
 pub use token::TokenArgs;
 

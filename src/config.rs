@@ -9,6 +9,7 @@ mod env_file;
 mod error;
 mod limits;
 mod peer;
+mod postgres;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -62,6 +63,7 @@ pub fn load(
             path: args.data.unwrap_or_else(|| env.data()),
             cache_bytes: usize::try_from(cache_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         },
+        postgres: env.postgres(args.postgres)?,
         auth,
         origins,
         limits,

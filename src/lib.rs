@@ -22,6 +22,7 @@
 //! - [`sessions`]: the verbs, each one transaction.
 //! - [`search`]: which words are looked for, and where a text has them.
 //! - [`store`]: the data file; all that knows redb.
+//! - [`sync`]: PostgreSQL as a replica: what is sent there and taken from there.
 //! - [`events`]: wakes those who follow a user's changes.
 //! - [`metrics`]: what is counted and measured.
 //! - [`model`]: the nouns and their rules.
@@ -48,3 +49,4 @@ pub mod search;
 pub mod server;
 pub mod sessions;
 pub mod store;
+pub mod sync;

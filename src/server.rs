@@ -24,6 +24,7 @@ use crate::http::{self, App, Limits};
 use crate::metrics::{Metrics, Present};
 use crate::model::Clock;
 use crate::store::{OpenError, Store, StoreConfig, StoreError};
+use crate::sync::{Replica, Target};
 
 pub use connection::Patience;
 
@@ -40,6 +41,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where the data is.
     pub store: StoreConfig,
+    /// PostgreSQL, if it is to be kept the same.
+    pub postgres: Option<Target>,
     /// How callers are told apart.
     pub auth: Auth,
     /// Which pages may call.
@@ -63,6 +66,7 @@ pub struct Server {
     store: Store,
     /// None where it could not be opened, which keeps nobody from being served.
     control: Option<Control>,
+    replica: Option<Replica>,
     app: App,
     more: Router<App>,
     patience: Patience,
@@ -117,6 +121,11 @@ impl Server {
             let data = data.display();
             warn!(%error, "no control socket beside {data}: {error}; backups need a stopped server");
         });
+        let replica = config.postgres.map(|target| {
+            Replica::new(target, store.clone(), clock.clone())
+                .map_err(|error| OpenError::unreadable(&data, error))
+        });
+        let replica = replica.transpose()?;
         let cors = Cors::new(config.origins);
         Ok(Self {
             listener,
@@ -125,6 +134,7 @@ impl Server {
             metrics,
             store,
             control: control.ok(),
+            replica,
             more: Router::new(),
             patience: config.patience,
             max_connections: config.max_connections,
@@ -153,6 +163,9 @@ impl Server {
         let router = http::router(self.app, self.more);
         if let Some(control) = self.control {
             tasks.spawn(control.run(self.store.clone(), tasks.clone(), stopping.clone()));
+        }
+        if let Some(replica) = self.replica {
+            tasks.spawn(replica.run(stopping.clone()));
         }
         let accept = Accept {
             router,
@@ -256,5 +269,8 @@ pub fn announce(config: &ServerConfig) {
         ),
     }
     info!("data file {data}");
+    if let Some(postgres) = &config.postgres {
+        info!("PostgreSQL {postgres} is kept the same");
+    }
     info!("pages of {} may call", config.origins);
 }

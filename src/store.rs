@@ -50,8 +50,8 @@ use crate::model::{Clock, UserId};
 pub use changes::Changes;
 pub use error::{OpenError, OperationError, StoreError};
 pub use facts::Facts;
-pub use journal::{Journal, Touched};
 pub use file::Held;
+pub use journal::{Journal, Touched};
 pub use new_file::{FinishedFile, NewFile};
 use open::{Loaded, lay_out, load, new_log_id, open_held};
 pub use snapshot::{Piece, Snapshot};
@@ -59,7 +59,7 @@ pub use step::Answer;
 pub use tables::{Place, SCHEMA_VERSION};
 use tx::View;
 pub use tx::{
-    ListedRow, NewMessage, ReadTx, Row, SessionRange, SessionRef, StoredMessage, WriteTx,
+    ListedRow, NewMessage, Noted, ReadTx, Row, SessionRange, SessionRef, StoredMessage, WriteTx,
 };
 pub use verify::Note;
 use writer::{Hold, Job, Operation, Seat, Writer};

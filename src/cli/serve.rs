@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::LimitArgs;
+use super::{LimitArgs, PostgresArgs};
 
 /// How to serve.
 #[derive(Debug, Clone, Default, Args)]
@@ -35,6 +35,10 @@ pub struct ServeArgs {
     /// ORION_CHAT_CACHE_MIB] [default: 64]
     #[arg(long, value_name = "MIB")]
     pub cache_mib: Option<u32>,
+
+    /// PostgreSQL.
+    #[command(flatten)]
+    pub postgres: PostgresArgs,
 
     /// How to write the log on stderr [env: ORION_CHAT_LOG_FORMAT] [default: text]
     #[arg(long, value_enum)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::http::cors::InvalidPattern;
 use crate::model::Invalid;
+use crate::sync::BadTarget;
 
 use super::access::SECRET;
 
@@ -101,6 +102,22 @@ pub enum ConfigError {
     /// An origin is malformed.
     #[error(transparent)]
     Origin(#[from] InvalidPattern),
+    /// The address of PostgreSQL is none.
+    #[error("{name} {problem}; write postgresql://USER@HOST:6432/NAME")]
+    Postgres {
+        /// The variable or flag.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: BadTarget,
+    },
+    /// A password would be seen by everybody on the machine.
+    #[error(
+        "--postgres holds a password, which others see in the list of processes; set ORION_CHAT_POSTGRES, or DB_PASSWORD or DB_PASSWORD_FILE"
+    )]
+    PasswordInFlag,
+    /// PostgreSQL is named by its parts, and one is missing.
+    #[error("DB_HOST is set and DB_USER is not; set it, or unset DB_HOST to go without PostgreSQL")]
+    NoDatabaseUser,
     /// A user who should be allowed is none.
     #[error("AUTHORIZED_USER_EMAIL: {0}; write user ids with commas between them")]
     AllowedUser(Invalid),

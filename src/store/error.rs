@@ -115,7 +115,7 @@ impl OpenError {
     }
 
     /// What it means that something in the file at `path` could not be read.
-    pub(super) fn unreadable(path: &Path, error: StoreError) -> Self {
+    pub(crate) fn unreadable(path: &Path, error: StoreError) -> Self {
         match error {
             StoreError::Io(error) => Self::Io(error.to_string()),
             other => Self::damaged(path, other.to_string()),

@@ -110,13 +110,14 @@ impl Fresh {
     /// Forgets all notes, which the tables show now.
     pub(super) fn forget_notes(&mut self) {
         let notes = std::mem::take(&mut self.notes);
-        self.bytes -= notes.iter().map(|(key, value)| note_bytes(key, value)).sum::<usize>();
+        self.bytes -=
+            notes.iter().map(|(key, value)| note_bytes(key, value.as_ref())).sum::<usize>();
     }
 
     fn put_note(&mut self, key: Arc<[u8]>, value: Option<Arc<[u8]>>) {
-        self.bytes += note_bytes(&key, &value);
+        self.bytes += note_bytes(&key, value.as_ref());
         if let Some(old) = self.notes.insert(Arc::clone(&key), value) {
-            self.bytes -= note_bytes(&key, &old);
+            self.bytes -= note_bytes(&key, old.as_ref());
         }
     }
 
@@ -183,8 +184,8 @@ impl Fresh {
     }
 }
 
-fn note_bytes(key: &[u8], value: &Option<Arc<[u8]>>) -> usize {
-    ROW_OVERHEAD + key.len() + value.as_ref().map_or(0, |value| value.len())
+fn note_bytes(key: &[u8], value: Option<&Arc<[u8]>>) -> usize {
+    ROW_OVERHEAD + key.len() + value.map_or(0, |value| value.len())
 }
 
 impl Fate {

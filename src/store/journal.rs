@@ -13,6 +13,9 @@ use super::step::{FreshSession, Step};
 
 type ByteKey = &'static [u8];
 
+/// How many commits are read in one go: a commit waits for that.
+const ENTRIES: usize = 32;
+
 /// A row that was touched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Touched {
@@ -37,7 +40,7 @@ pub struct Journal {
     pub until: u64,
 }
 
-/// Reads the log after number `after`, until `enough` rows were touched; `None` if some of that is
+/// Reads the log after number `after`, until `enough` rows were touched, or a piece of it was read; `None` if some of that is
 /// not kept any more, or never was.
 pub(super) fn read(
     log: &ReadOnlyTable<u64, ByteKey>,
@@ -56,23 +59,25 @@ pub(super) fn read(
         None => return Ok(None),
     };
     let mut mirrored = 0;
-    for entry in log.range(first..=newest)? {
+    for (entries, entry) in log.range(first..=newest)?.enumerate() {
+        if entries >= ENTRIES && mirrored == 0 && journal.until > after {
+            break;
+        }
         let (seq, steps) = entry?;
-        for (seq, step) in (seq.value()..).zip(record::decode_steps(seq.value(), steps.value())?) {
-            if seq <= after {
-                continue;
-            }
+        let steps = (seq.value()..).zip(record::decode_steps(seq.value(), steps.value())?);
+        for (seq, step) in steps.skip_while(|(seq, _)| *seq <= after) {
             match step {
                 Step::Mirrored { steps } => mirrored = steps,
                 _ if mirrored > 0 => mirrored -= 1,
                 step => journal.note(&step),
             }
             // A piece ends where no step tells how to take those behind it.
-            if mirrored == 0 {
-                journal.until = seq;
-                if journal.touched.len() >= enough {
-                    return Ok(Some(journal));
-                }
+            if mirrored > 0 {
+                continue;
+            }
+            journal.until = seq;
+            if journal.touched.len() >= enough {
+                return Ok(Some(journal));
             }
         }
     }

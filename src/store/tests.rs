@@ -309,3 +309,120 @@ fn what_was_deleted_counts_as_memory_until_it_is_forgotten() {
     fresh.forget(&ann);
     assert_eq!(fresh.bytes(), 0);
 }
+
+async fn note(store: &Store, key: &'static [u8], value: Option<&'static [u8]>) {
+    let work = move |tx: &mut WriteTx<'_>| {
+        tx.put_note(key, value);
+        Ok::<_, StoreError>(())
+    };
+    store.write("note", work).await.unwrap();
+}
+
+fn notes(store: &Store, prefix: &[u8], after: &[u8]) -> Vec<Vec<u8>> {
+    let found = store.read(|tx| tx.notes(prefix, after, 2)).unwrap();
+    found.into_iter().map(|(key, _)| key).collect()
+}
+
+#[tokio::test]
+async fn notes_are_found_in_order_before_and_after_they_are_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(&folder, 1 << 20), clock(), Arc::default()).unwrap();
+    for key in [b"b1".as_slice(), b"a", b"b3", b"b2", b"c"] {
+        note(&store, key, Some(b"x")).await;
+    }
+    note(&store, b"b2", None).await;
+    let look = |store: &Store| {
+        assert_eq!(notes(store, b"b", b""), [b"b1", b"b3"]);
+        assert_eq!(notes(store, b"b", b"b1"), [b"b3"]);
+        assert_eq!(notes(store, b"", b""), [b"a".as_slice(), b"b1"]);
+        assert_eq!(store.read(|tx| tx.note(b"c")).unwrap(), Some(b"x".to_vec()));
+        assert_eq!(store.read(|tx| tx.note(b"b2")).unwrap(), None);
+    };
+    look(&store);
+    store.close().unwrap();
+
+    let store = Store::open(&config(&folder, 1 << 20), clock(), Arc::default()).unwrap();
+    look(&store);
+    note(&store, b"b3", None).await;
+    note(&store, b"b2", Some(b"again")).await;
+    assert_eq!(notes(&store, b"b", b""), [b"b1", b"b2"]);
+    store.close().unwrap();
+}
+
+#[tokio::test]
+async fn the_journal_names_what_was_touched_here_and_not_what_came_from_the_replica() {
+    let store = Store::in_memory(clock()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    let (id, other) = (session_id("theirs"), user("bob"));
+    let work = move |tx: &mut WriteTx<'_>| {
+        tx.mirrored(|tx| tx.create_session(&id, &other, row(&id, tx.now()))).map(|_| ())
+    };
+    store.write("merge", work).await.unwrap();
+    save(&store, &session, "m").await.unwrap();
+    delete_message(&store, &session, "m").await;
+    delete(&store, &session).await;
+
+    let journal = store.read(|tx| tx.journal(0, 100)).unwrap().unwrap();
+
+    let (s, m) = (session_id("s"), MessageId::parse("m").unwrap());
+    let kinds: Vec<_> =
+        journal.touched.iter().filter(|it| !matches!(it, Touched::Session(_))).collect();
+    let sessions = journal.touched.iter().filter(|it| **it == Touched::Session(s.clone())).count();
+    assert_eq!((sessions, journal.touched.len()), (3, 6), "{journal:?}");
+    assert!(matches!(kinds[0], Touched::Message(owner, 1, _) if *owner == user("ann")));
+    assert_eq!(*kinds[1], Touched::MessageGone(s.clone(), m));
+    assert!(matches!(kinds[2], Touched::SessionGone(gone, _) if *gone == s));
+    assert_eq!(journal.until, store.read(|tx| Ok::<_, StoreError>(tx.newest())).unwrap());
+    let rest = store.read(|tx| tx.journal(journal.until, 100)).unwrap().unwrap();
+    assert_eq!((rest.touched.len(), rest.until), (0, journal.until));
+    assert_eq!(store.read(|tx| tx.journal(journal.until + 1, 100)).unwrap(), None);
+}
+
+#[tokio::test]
+async fn deletions_leave_traces_for_a_replica_alone() {
+    let store = Store::in_memory(clock()).unwrap();
+    for (id, held) in [("without", false), ("with", true)] {
+        if held {
+            store.hold_log(0);
+        }
+        let session = create(&store, id, "ann").await;
+        save(&store, &session, "m").await.unwrap();
+        delete_message(&store, &session, "m").await;
+        delete(&store, &session).await;
+
+        let session_gone = notes::session_gone(&session.id);
+        let message_gone = notes::message_gone(&session.id, &MessageId::parse("m").unwrap());
+        for key in [session_gone, message_gone] {
+            assert_eq!(store.read(|tx| tx.note(&key)).unwrap().is_some(), held, "{id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_walked_by_id_whoever_owns_them_and_wherever_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(&folder, 1 << 20), clock(), Arc::default()).unwrap();
+    for (id, owner) in [("d", "ann"), ("b", "bob"), ("e", "ann")] {
+        create(&store, id, owner).await;
+    }
+    store.close().unwrap();
+    let store = Store::open(&config(&folder, 1 << 20), clock(), Arc::default()).unwrap();
+    create(&store, "a", "bob").await;
+    create(&store, "c", "ann").await;
+    let gone = store.read(|tx| tx.session(&session_id("d"))).unwrap().unwrap();
+    delete(&store, &gone).await;
+    let page = |after: &str, limit| -> Vec<String> {
+        let page = store.read(|tx| tx.sessions_by_id(after, limit)).unwrap();
+        page.into_iter().map(|session| session.id.to_string()).collect()
+    };
+
+    assert_eq!(page("", 100), ["a", "b", "c", "e"]);
+    for limit in 1..5 {
+        let (mut walked, mut after) = (Vec::new(), String::new());
+        while let Some(last) = page(&after, limit).last() {
+            walked.extend(page(&after, limit));
+            after.clone_from(last);
+        }
+        assert_eq!(walked, ["a", "b", "c", "e"], "{limit} at a time");
+    }
+}

@@ -33,6 +33,9 @@ pub use write::{NewMessage, WriteTx};
 
 type ByteKey = &'static [u8];
 
+/// A note, with its key before it.
+pub type Noted = (Vec<u8>, Vec<u8>);
+
 /// A session that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRef {
@@ -207,7 +210,7 @@ impl ReadTx<'_> {
         prefix: &[u8],
         after: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Noted>, StoreError> {
         self.0.notes(prefix, after, limit)
     }
 

@@ -274,8 +274,7 @@ impl Writer {
     fn run_batch(&self, batch: &mut [Box<dyn Operation>]) -> Result<Done, StoreError> {
         let view = self.view();
         let leaves_traces = self.seat.hold.is_set();
-        let mut tx =
-            WriteTx::new(&view, self.seat.clock.now(), self.next.session, leaves_traces);
+        let mut tx = WriteTx::new(&view, self.seat.clock.now(), self.next.session, leaves_traces);
         for operation in batch {
             catch_unwind(AssertUnwindSafe(|| operation.run(&mut tx)))
                 .unwrap_or(Err(StoreError::Panicked))?;
@@ -357,7 +356,9 @@ impl Writer {
         self.cycle.users.drain(..settled.len());
         self.show(|view| {
             view.fresh.forget_notes();
-            settled.iter().for_each(|user| view.fresh.forget(user));
+            for user in &settled {
+                view.fresh.forget(user);
+            }
         })?;
         Ok(true)
     }

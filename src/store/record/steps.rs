@@ -194,6 +194,7 @@ impl StepV1<'_> {
         })
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind")]
     fn parse(self) -> Result<Step, Invalid> {
         Ok(match self {
             Self::PutSession { cause, user_id, id, number, facts, updated_at_micros, json } => {

@@ -88,6 +88,16 @@ fn later_steps() -> Vec<Step> {
     ]
 }
 
+/// What came with schema version 3.
+fn latest_steps() -> Vec<Step> {
+    let key: Arc<[u8]> = b"key".as_slice().into();
+    vec![
+        Step::PutNote { key: Arc::clone(&key), value: Some(b"note".as_slice().into()) },
+        Step::PutNote { key, value: None },
+        Step::Mirrored { steps: 300 },
+    ]
+}
+
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 
@@ -108,6 +118,7 @@ const LATER_STEPS_V1: &str = concat!(
     "011a661dc7030303616e6e01fc70110100fcf8240100027b7d0403616e6e02733101fc70110100fc",
     "80380100026d31010503616e6e026b3107070707070707070707070707070707fc905f0100010109090909090909090909090909090909027b7d",
 );
+const LATEST_STEPS_V1: &str = "0171420c560306036b657901046e6f746506036b65790007fb2c01";
 const ANSWER_V1: &str = "01ab1fdf8c07070707070707070707070707070707fc905f0100010109090909090909090909090909090909027b7d";
 const SEALED_V1: &str = "01a0cfd42a7331";
 
@@ -117,6 +128,7 @@ fn version_1_is_written_as_it_was_released() {
     assert_eq!(hex(&encode_run(b"key", true, b"index", b"{}").unwrap()), RUN_V1);
     assert_eq!(hex(&encode_steps(1, &steps()).unwrap()), STEPS_V1);
     assert_eq!(hex(&encode_steps(1, &later_steps()).unwrap()), LATER_STEPS_V1);
+    assert_eq!(hex(&encode_steps(1, &latest_steps()).unwrap()), LATEST_STEPS_V1);
     assert_eq!(hex(&encode_answer(b"key", &answer()).unwrap()), ANSWER_V1);
     assert_eq!(hex(&seal(b"key", b"s1")), SEALED_V1);
 }
@@ -126,7 +138,7 @@ fn what_is_written_is_read_again() {
     assert_eq!(Head::decode(b"s1", &head().encode(b"s1").unwrap()).unwrap(), head());
     let run = encode_run(b"key", true, b"index", b"{}").unwrap();
     assert_eq!(decode_run(b"key", &run).unwrap(), (true, b"index".as_slice(), b"{}".as_slice()));
-    for steps in [steps(), later_steps()] {
+    for steps in [steps(), later_steps(), latest_steps()] {
         assert_eq!(decode_steps(1, &encode_steps(1, &steps).unwrap()).unwrap(), steps);
     }
     let answered = encode_answer(b"key", &answer()).unwrap();

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use crate::store::fresh::Owner;
 use crate::store::record::{self, Head};
 
-use super::{SessionRef, View};
+use super::{Noted, SessionRef, View};
 
 impl View {
     pub(super) fn sessions_by_id(
@@ -52,7 +52,7 @@ impl View {
         prefix: &[u8],
         after: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Noted>, StoreError> {
         let from = after.max(prefix);
         let is_wanted = |key: &[u8]| key.starts_with(prefix) && (key > after || after.is_empty());
         let mut found = BTreeMap::new();

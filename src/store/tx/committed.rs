@@ -11,9 +11,9 @@ use crate::store::record::{self, Head, damaged};
 use crate::store::run::{self, PackedRow, Span};
 use crate::store::step::Answer;
 use crate::store::tables::{
-    self, NOTES, Place, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES,
-    SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID, USER_AND_KEY_TO_ANSWER,
-    USER_AND_UPDATED_TO_SESSIONS,
+    self, NOTES, Place, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE,
+    SESSION_AND_PLACE_TO_MESSAGES, SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID,
+    USER_AND_KEY_TO_ANSWER, USER_AND_UPDATED_TO_SESSIONS,
 };
 
 use super::SessionRef;

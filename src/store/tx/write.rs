@@ -164,10 +164,7 @@ impl<'a> WriteTx<'a> {
     ///
     /// # Errors
     /// What `work` returns.
-    pub fn mirrored<T, E>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub fn mirrored<T, E>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let before = self.done.steps.len();
         let outcome = work(self);
         let steps = u32::try_from(self.done.steps.len() - before).unwrap_or(u32::MAX);

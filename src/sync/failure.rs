@@ -1,0 +1,129 @@
+//! What may go wrong with the replica, and what is done about it.
+
+use tokio_postgres::error::SqlState;
+
+use crate::sessions::SessionError;
+use crate::store::StoreError;
+
+/// Why something was not sent or taken. No text holds a password or what a message says.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// PostgreSQL cannot be reached, or does not answer any more.
+    #[error("{0}")]
+    Unreachable(String),
+    /// PostgreSQL refused a statement.
+    #[error("PostgreSQL refused {what}: {message} ({state})")]
+    Refused {
+        /// What was asked for.
+        what: &'static str,
+        /// Its SQLSTATE.
+        state: String,
+        /// What it says, on one line.
+        message: String,
+    },
+    /// It must be asked first.
+    #[error("{0}")]
+    Paused(String),
+    /// Something cannot be done as things are.
+    #[error("{0}")]
+    Unable(String),
+    /// Our own data could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The moment: the same is tried again.
+    Moment,
+    /// A row: it is set aside, and the others go on.
+    Row,
+    /// The tables, or what we may do: nothing goes on before somebody has looked at it.
+    Tables,
+}
+
+impl SyncError {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Refused { state, .. } => kind_of(state),
+            Self::Paused(_) | Self::Unable(_) => Kind::Tables,
+            Self::Unreachable(_) | Self::Store(_) => Kind::Moment,
+        }
+    }
+
+    /// Whether what was asked for took too long, or too much.
+    pub(super) fn is_too_much(&self) -> bool {
+        matches!(self, Self::Refused { state, .. } if state == "57014" || state.starts_with("53"))
+    }
+
+    /// Names what was asked for.
+    pub(super) fn about(self, what: &'static str) -> Self {
+        match self {
+            Self::Refused { state, message, .. } => Self::Refused { what, state, message },
+            other => other,
+        }
+    }
+}
+
+/// What an SQLSTATE is about.
+fn kind_of(state: &str) -> Kind {
+    match state.get(..2).unwrap_or_default() {
+        // Data, integrity, limits of the program.
+        "22" | "23" | "54" => Kind::Row,
+        // Connection, a transaction that may only read, serialization, resources, locks, operator,
+        // system.
+        "08" | "25" | "40" | "53" | "55" | "57" | "58" => Kind::Moment,
+        _ => Kind::Tables,
+    }
+}
+
+impl From<tokio_postgres::Error> for SyncError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(refusal) = error.as_db_error() else {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+            return Self::Unreachable(format!(
+                "the connection to PostgreSQL broke off: {error}{cause}"
+            ));
+        };
+        let code = refusal.code();
+        // Its detail may hold what a message says.
+        let message = match refusal.column().or(refusal.constraint()) {
+            Some(_) if *code == SqlState::CHECK_VIOLATION => {
+                format!("it violates the check {}", refusal.constraint().unwrap_or_default())
+            }
+            _ => refusal.message().replace('\n', " "),
+        };
+        Self::Refused { what: "a statement", state: code.code().to_owned(), message }
+    }
+}
+
+impl From<SessionError> for SyncError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Store(error) => Self::Store(error),
+            other => Self::Unable(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_about_the_moment_the_row_or_the_tables() {
+        for state in
+            ["08006", "40001", "40P01", "53300", "55P03", "57014", "57P01", "57P03", "25006"]
+        {
+            assert_eq!(kind_of(state), Kind::Moment, "{state}");
+        }
+        for state in ["22001", "22021", "22P05", "23502", "23503", "23514", "23505", "54001"] {
+            assert_eq!(kind_of(state), Kind::Row, "{state}");
+        }
+        for state in ["42P01", "42501", "42703", "3D000", "28P01", "0A000", "XX000", ""] {
+            assert_eq!(kind_of(state), Kind::Tables, "{state}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Sending what was done here: in the order of commits, a parcel in each transaction. Repeating one
+//! changes nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::try_join;
+use tracing::warn;
+
+use crate::model::{MessageId, Role, SessionId};
+use crate::store::{Store, StoreError, Touched, WriteTx, notes as keys};
+
+use super::SyncError;
+use super::failure::Kind;
+use super::link::Link;
+use super::notes::{self, Base, Letter};
+use super::parcel::{MessageRow, Parcel, SessionRow};
+use super::statements::{self, Prints};
+
+/// Sends rows over a connection.
+#[derive(Debug)]
+pub(super) struct Sender<'a> {
+    pub(super) link: &'a Link,
+    pub(super) store: &'a Store,
+    /// Roles that a check refused on this connection, with what it said.
+    pub(super) refused_roles: &'a mut HashMap<Role, (String, String)>,
+    /// Whether what was refused before is tried again.
+    pub(super) again: bool,
+}
+
+/// What came of sending.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Rows that were sent.
+    pub(super) rows: u64,
+    /// Sessions whose own was changed there too: both sides must be looked at.
+    pub(super) unclear: HashSet<SessionId>,
+}
+
+/// What is to be noted here after a transaction.
+#[derive(Debug, Default)]
+struct Notes {
+    bases: Vec<(u64, Base)>,
+    letters: Vec<(Vec<u8>, Option<Letter>)>,
+}
+
+impl Sender<'_> {
+    /// Sends what `touched` names. A row that is refused is set aside.
+    ///
+    /// # Errors
+    /// What keeps all of it from being sent; some of it may have been.
+    pub(super) async fn send(&mut self, touched: Vec<Touched>) -> Result<Outcome, SyncError> {
+        let mut outcome = Outcome::default();
+        let mut waiting = vec![touched];
+        while let Some(mut batch) = waiting.pop() {
+            let (mut parcel, taken) = Parcel::load(self.store, &batch)?;
+            let rest = batch.split_off(taken);
+            if !rest.is_empty() {
+                waiting.push(rest);
+            }
+            let mut notes = self.set_aside(&mut parcel);
+            let Err(error) = Box::pin(self.send_parcel(&parcel, &mut notes, &mut outcome)).await
+            else {
+                self.save(notes).await?;
+                continue;
+            };
+            if matches!(error, SyncError::Refused { .. }) {
+                self.link.rollback().await;
+            }
+            let is_of_row = error.kind() == Kind::Row;
+            if batch.len() > 1 && (is_of_row || error.is_too_much()) {
+                let rest = batch.split_off(batch.len() / 2);
+                waiting.extend([rest, batch]);
+            } else if is_of_row {
+                self.refuse(&parcel, &error).await?;
+            } else {
+                return Err(error);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Takes out of `parcel` what is known to be refused.
+    fn set_aside(&self, parcel: &mut Parcel) -> Notes {
+        let mut notes = Notes::default();
+        if self.again {
+            parcel.sessions.iter_mut().for_each(|row| row.refused = false);
+        }
+        let refused =
+            parcel.messages.extract_if(.., |row| self.refused_roles.contains_key(&row.role));
+        for row in refused {
+            if let Some((state, message)) = self.refused_roles.get(&row.role) {
+                notes.letters.push(letter_of_message(&row, state, message));
+            }
+        }
+        notes
+    }
+
+    /// Sends `parcel` in one transaction.
+    async fn send_parcel(
+        &self,
+        parcel: &Parcel,
+        notes: &mut Notes,
+        outcome: &mut Outcome,
+    ) -> Result<(), SyncError> {
+        let sent: Vec<_> = parcel.sessions.iter().filter(|row| !row.refused).collect();
+        let changed: Vec<_> = sent.iter().copied().filter(|row| row.own_changed()).collect();
+        let link = self.link;
+        let ((), (), inserted, (), updated, kept, ()) = try_join!(
+            link.begin(),
+            statements::delete_sessions(link, &parcel.sessions_gone),
+            statements::insert_sessions(link, &sent),
+            statements::follow_messages(link, &parcel.sessions),
+            statements::update_sessions(link, &changed),
+            statements::upsert_messages(link, &parcel.messages),
+            statements::delete_messages(link, &parcel.messages_gone),
+        )?;
+        self.look_after_sessions(&sent, inserted, updated, (notes, outcome)).await?;
+        if kept < parcel.messages.len() {
+            self.look_after_messages(&parcel.messages, notes).await?;
+        }
+        self.link.commit().await?;
+        let gone = parcel.sessions_gone.len() + parcel.messages_gone.len();
+        outcome.rows += u64::try_from(sent.len() + kept + gone).unwrap_or(u64::MAX);
+        self.strike_out(parcel, notes)?;
+        Ok(())
+    }
+
+    /// Notes which version of each session is there now.
+    async fn look_after_sessions(
+        &self,
+        sent: &[&SessionRow],
+        inserted: Prints,
+        updated: Prints,
+        (notes, outcome): (&mut Notes, &mut Outcome),
+    ) -> Result<(), SyncError> {
+        let mut unknown = Vec::new();
+        for row in sent {
+            let print = match row.base {
+                None => inserted.get(&row.id),
+                Some(_) if row.own_changed() => updated.get(&row.id).or(inserted.get(&row.id)),
+                // It was deleted there, and is there again.
+                Some(_) => match inserted.get(&row.id) {
+                    Some(print) => Some(print),
+                    None => continue,
+                },
+            };
+            let Some(print) = print else {
+                unknown.push(*row);
+                continue;
+            };
+            notes.bases.push((row.number, Base { own_at: row.own_at, print: *print }));
+            if row.has_letter {
+                notes.letters.push((notes::letter(&row.id, None), None));
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let there = statements::owners(self.link, &unknown).await?;
+        for row in unknown {
+            match there.get(&row.id) {
+                Some(true) => {
+                    outcome.unclear.insert(row.id.clone());
+                }
+                Some(false) => {
+                    let why = "the session is another user's there";
+                    notes.letters.push(letter_of_session(row, "23505", why));
+                }
+                None => {
+                    let why = "it did not keep the session: see its triggers";
+                    notes.letters.push(letter_of_session(row, "", why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes which messages were not kept.
+    async fn look_after_messages(
+        &self,
+        messages: &[MessageRow],
+        notes: &mut Notes,
+    ) -> Result<(), SyncError> {
+        let found = statements::whereabouts(self.link, messages).await?;
+        for row in messages.iter().filter(|row| !found.kept.contains(&row.id)) {
+            let (state, why) = if found.homeless.contains(&row.session_id) {
+                ("23503", "its session is not there, or another user's")
+            } else if found.elsewhere.contains(&row.id) {
+                ("23505", "another session has a message of that id")
+            } else {
+                ("", "it did not keep the message: see its triggers")
+            };
+            notes.letters.push(letter_of_message(row, state, why));
+        }
+        Ok(())
+    }
+
+    /// Notes that the one row of `parcel` was refused.
+    async fn refuse(&mut self, parcel: &Parcel, error: &SyncError) -> Result<(), SyncError> {
+        let SyncError::Refused { state, message, .. } = error else {
+            return Ok(());
+        };
+        let mut notes = Notes::default();
+        match (parcel.messages.as_slice(), parcel.sessions.as_slice()) {
+            ([row], _) => {
+                if state == "23514" && !matches!(row.role, Role::User | Role::Assistant) {
+                    self.refused_roles.insert(row.role, (state.clone(), message.clone()));
+                }
+                notes.letters.push(letter_of_message(row, state, message));
+            }
+            (_, [row]) => notes.letters.push(letter_of_session(row, state, message)),
+            // A deletion that is refused, as by a foreign key of another table.
+            _ => {
+                let gone = parcel.messages_gone.iter().map(|(session, id)| (session, Some(id)));
+                let gone = gone.chain(parcel.sessions_gone.iter().map(|(id, _)| (id, None)));
+                notes.letters.extend(gone.map(|(session, id)| letter(session, id, state, message)));
+            }
+        }
+        Ok(self.save(notes).await?)
+    }
+
+    /// Notes what is to be forgotten of what was sent: that it was refused before.
+    fn strike_out(&self, parcel: &Parcel, notes: &mut Notes) -> Result<(), StoreError> {
+        let any = self.store.read(|tx| tx.notes(notes::LETTERS, &[], 1))?;
+        if any.is_empty() {
+            return Ok(());
+        }
+        let refused: HashSet<_> = notes.letters.iter().map(|(key, _)| key.clone()).collect();
+        let sent = parcel.messages.iter().map(|row| (&row.session_id, &row.id));
+        let gone = parcel.messages_gone.iter().map(|(session, id)| (session, id));
+        let keys = sent.chain(gone).map(|(session, id)| notes::letter(session, Some(id)));
+        for key in keys.filter(|key| !refused.contains(key)) {
+            if self.store.read(|tx| tx.note(&key))?.is_some() {
+                notes.letters.push((key, None));
+            }
+        }
+        for (id, _) in &parcel.sessions_gone {
+            let of_session = self.store.read(|tx| tx.notes(&notes::letter(id, None), &[], 1000))?;
+            notes.letters.extend(of_session.into_iter().map(|(key, _)| (key, None)));
+        }
+        Ok(())
+    }
+
+    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
+        let Notes { bases, letters } = notes;
+        if bases.is_empty() && letters.is_empty() {
+            return Ok(());
+        }
+        for (key, letter) in
+            letters.iter().filter_map(|(key, letter)| Some((key, letter.as_ref()?)))
+        {
+            let about = notes::letter_about(key);
+            let about = about.map(|(session, message)| match message {
+                Some(message) => format!("message {message} of session {session}"),
+                None => format!("session {session}"),
+            });
+            let (about, Letter { state, message, .. }) = (about.unwrap_or_default(), letter);
+            warn!(state, "PostgreSQL refused {about}: {message} ({state})");
+        }
+        let work = move |tx: &mut WriteTx<'_>| {
+            let now = tx.now().as_micros();
+            for (number, base) in &bases {
+                tx.put_note(&keys::base(*number), Some(&base.to_bytes()));
+            }
+            for (key, letter) in &letters {
+                match letter {
+                    Some(letter) => notes::write(tx, key, &Letter { at: now, ..letter.clone() }),
+                    None => tx.put_note(key, None),
+                }
+            }
+            Ok::<_, StoreError>(())
+        };
+        self.store.write("replica_notes", work).await
+    }
+}
+
+fn letter(
+    session: &SessionId,
+    message: Option<&MessageId>,
+    state: &str,
+    why: &str,
+) -> (Vec<u8>, Option<Letter>) {
+    let (state, message_text) = (state.to_owned(), why.to_owned());
+    let letter = Letter { state, message: message_text, at: 0, own_at: 0 };
+    (notes::letter(session, message), Some(letter))
+}
+
+fn letter_of_session(row: &SessionRow, state: &str, why: &str) -> (Vec<u8>, Option<Letter>) {
+    let (key, letter_to) = letter(&row.id, None, state, why);
+    (key, letter_to.map(|letter| Letter { own_at: row.own_at, ..letter }))
+}
+
+fn letter_of_message(row: &MessageRow, state: &str, why: &str) -> (Vec<u8>, Option<Letter>) {
+    letter(&row.session_id, Some(&row.id), state, why)
+}

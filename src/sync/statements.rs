@@ -1,0 +1,367 @@
+//! The statements that send rows. Each takes many of them at once, as arrays, and changes nothing
+//! when it is repeated.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, Type};
+use uuid::Uuid;
+
+use crate::model::{MessageId, Role, SessionId, Timestamp};
+
+use super::SyncError;
+use super::link::Link;
+use super::parcel::{MessageRow, SessionRow};
+
+/// Fingerprints of what is sessions' own there.
+pub(super) type Prints = HashMap<SessionId, u128>;
+
+/// What is a session's own, as PostgreSQL sees it: the same text for the same title and metadata.
+macro_rules! own_print {
+    () => {
+        "md5(coalesce(s.title, '') || chr(1) || coalesce(s.metadata::text, ''))"
+    };
+}
+
+/// Whether session `s` there is the user's who has it here, where addresses are in lower case.
+macro_rules! same_owner {
+    () => {
+        "(s.user_id = x.user_id or (position('@' in s.user_id) > 0 and lower(btrim(s.user_id)) = x.user_id))"
+    };
+}
+
+/// A time from microseconds.
+macro_rules! time {
+    ($micros:literal) => {
+        concat!("(timestamptz 'epoch' + ", $micros, " * interval '1 microsecond')")
+    };
+}
+
+/// Deletes sessions as of a time, with their messages up to then. One that has later messages stays.
+pub(super) async fn delete_sessions(
+    link: &Link,
+    gone: &[(SessionId, Timestamp)],
+) -> Result<(), SyncError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = gone.iter().map(|(id, _)| id.as_str()).collect();
+    let times: Vec<_> = gone.iter().map(|(_, at)| micros(*at)).collect();
+    for statement in [
+        concat!(
+            "delete from chat_messages m using unnest($1, $2) x(id, at) where m.session_id = x.id",
+            " and m.created_at <= ",
+            time!("x.at")
+        ),
+        concat!(
+            "delete from chat_sessions s using unnest($1, $2) x(id, at) where s.session_id = x.id",
+            " and coalesce(s.created_at, 'epoch') <= ",
+            time!("x.at"),
+            " and not exists (select from chat_messages m where m.session_id = s.session_id)"
+        ),
+    ] {
+        let parameters = [(&ids as _, Type::TEXT_ARRAY), (&times as _, Type::INT8_ARRAY)];
+        link.query("the deletion of sessions", statement, &parameters).await?;
+    }
+    Ok(())
+}
+
+/// Inserts the sessions that are not there; gives the fingerprints of those.
+pub(super) async fn insert_sessions(
+    link: &Link,
+    rows: &[&SessionRow],
+) -> Result<Prints, SyncError> {
+    if rows.is_empty() {
+        return Ok(Prints::new());
+    }
+    let uuids: Vec<_> = rows.iter().map(|_| Uuid::new_v4().to_string()).collect();
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let users: Vec<_> = rows.iter().map(|row| row.user_id.as_str()).collect();
+    let titles: Vec<_> = rows.iter().map(|row| row.title.as_str()).collect();
+    let firsts: Vec<_> = rows.iter().map(|row| row.first_message.as_deref()).collect();
+    let lasts: Vec<_> = rows.iter().map(|row| row.last_message.as_deref()).collect();
+    let counts: Vec<_> = rows.iter().map(|row| row.count).collect();
+    let metadata: Vec<_> = rows.iter().map(|row| row.metadata.as_str()).collect();
+    let created: Vec<_> = rows.iter().map(|row| micros(row.created_at)).collect();
+    let updated: Vec<_> = rows.iter().map(|row| micros(row.updated_at)).collect();
+    let inserted = link
+        .query(
+            "new sessions",
+            concat!(
+                "insert into chat_sessions as s (id, session_id, user_id, title, first_message,",
+                " last_message, message_count, metadata, created_at, updated_at)",
+                " select x.uuid::uuid, x.id, x.user_id, x.title, x.first_message, x.last_message,",
+                " x.count, x.metadata::jsonb, ",
+                time!("x.created"),
+                ", ",
+                time!("x.updated"),
+                " from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) x(uuid, id, user_id, title,",
+                " first_message, last_message, count, metadata, created, updated)",
+                " on conflict (session_id) do nothing returning s.session_id::text, ",
+                own_print!()
+            ),
+            &[
+                (&uuids, Type::TEXT_ARRAY),
+                (&ids, Type::TEXT_ARRAY),
+                (&users, Type::TEXT_ARRAY),
+                (&titles, Type::TEXT_ARRAY),
+                (&firsts, Type::TEXT_ARRAY),
+                (&lasts, Type::TEXT_ARRAY),
+                (&counts, Type::INT8_ARRAY),
+                (&metadata, Type::TEXT_ARRAY),
+                (&created, Type::INT8_ARRAY),
+                (&updated, Type::INT8_ARRAY),
+            ],
+        )
+        .await?;
+    prints(&inserted)
+}
+
+/// Sets what follows from sessions' messages, where it is something else.
+pub(super) async fn follow_messages(link: &Link, rows: &[SessionRow]) -> Result<(), SyncError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let users: Vec<_> = rows.iter().map(|row| row.user_id.as_str()).collect();
+    let firsts: Vec<_> = rows.iter().map(|row| row.first_message.as_deref()).collect();
+    let lasts: Vec<_> = rows.iter().map(|row| row.last_message.as_deref()).collect();
+    let counts: Vec<_> = rows.iter().map(|row| row.count).collect();
+    link.query(
+        "sessions' previews",
+        concat!(
+            "update chat_sessions s set first_message = x.first_message,",
+            " last_message = x.last_message, message_count = x.count",
+            " from unnest($1, $2, $3, $4, $5) x(id, user_id, first_message, last_message, count)",
+            " where s.session_id = x.id and ",
+            same_owner!(),
+            " and (s.first_message, s.last_message, s.message_count)",
+            " is distinct from (x.first_message, x.last_message, x.count)"
+        ),
+        &[
+            (&ids, Type::TEXT_ARRAY),
+            (&users, Type::TEXT_ARRAY),
+            (&firsts, Type::TEXT_ARRAY),
+            (&lasts, Type::TEXT_ARRAY),
+            (&counts, Type::INT8_ARRAY),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Changes what is sessions' own, where nobody else did since both sides were the same; gives the
+/// fingerprints of those that were changed.
+pub(super) async fn update_sessions(
+    link: &Link,
+    rows: &[&SessionRow],
+) -> Result<Prints, SyncError> {
+    if rows.is_empty() {
+        return Ok(Prints::new());
+    }
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let users: Vec<_> = rows.iter().map(|row| row.user_id.as_str()).collect();
+    let titles: Vec<_> = rows.iter().map(|row| row.title.as_str()).collect();
+    let metadata: Vec<_> = rows.iter().map(|row| row.metadata.as_str()).collect();
+    let bases: Vec<_> = rows.iter().map(|row| row.base.map(|base| hex(base.print))).collect();
+    let updated = link
+        .query(
+            "sessions' titles",
+            concat!(
+                "update chat_sessions s set title = x.title, metadata = x.metadata::jsonb",
+                " from unnest($1, $2, $3, $4, $5) x(id, user_id, title, metadata, base)",
+                " where s.session_id = x.id and ",
+                same_owner!(),
+                " and ",
+                own_print!(),
+                " = x.base returning s.session_id::text, ",
+                own_print!()
+            ),
+            &[
+                (&ids, Type::TEXT_ARRAY),
+                (&users, Type::TEXT_ARRAY),
+                (&titles, Type::TEXT_ARRAY),
+                (&metadata, Type::TEXT_ARRAY),
+                (&bases, Type::TEXT_ARRAY),
+            ],
+        )
+        .await?;
+    prints(&updated)
+}
+
+/// Inserts messages whose sessions are there, and changes those that were edited; gives how many
+/// were sent that way. One that is there as it is counts as not sent.
+pub(super) async fn upsert_messages(link: &Link, rows: &[MessageRow]) -> Result<usize, SyncError> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let uuids: Vec<_> = rows.iter().map(|_| Uuid::new_v4().to_string()).collect();
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let sessions: Vec<_> = rows.iter().map(|row| row.session_id.as_str()).collect();
+    let users: Vec<_> = rows.iter().map(|row| row.user_id.as_str()).collect();
+    let roles: Vec<_> = rows.iter().map(|row| role_name(row.role)).collect();
+    let contents: Vec<_> = rows.iter().map(|row| row.content.as_str()).collect();
+    let metadata: Vec<_> = rows.iter().map(|row| row.metadata.as_str()).collect();
+    let times: Vec<_> = rows.iter().map(|row| micros(row.at)).collect();
+    let edited: Vec<_> =
+        rows.iter().filter(|row| row.is_edited).map(|row| row.id.as_str()).collect();
+    let sent = link.query(
+        "messages",
+        concat!(
+            "insert into chat_messages as m (id, message_id, session_id, role, content, metadata,",
+            " created_at) select x.uuid::uuid, x.id, x.session_id, x.role, x.content,",
+            " x.metadata::jsonb, ",
+            time!("x.at"),
+            " from unnest($1, $2, $3, $4, $5, $6, $7, $8) with ordinality x(uuid, id, session_id,",
+            " user_id, role, content, metadata, at, place)",
+            " join chat_sessions s on s.session_id = x.session_id and ",
+            same_owner!(),
+            " order by x.place",
+            " on conflict (message_id) do update set content = excluded.content,",
+            " metadata = excluded.metadata where m.message_id = any($9)",
+            " and m.session_id = excluded.session_id and (m.content, m.metadata)",
+            " is distinct from (excluded.content, excluded.metadata) returning 1"
+        ),
+        &[
+            (&uuids, Type::TEXT_ARRAY),
+            (&ids, Type::TEXT_ARRAY),
+            (&sessions, Type::TEXT_ARRAY),
+            (&users, Type::TEXT_ARRAY),
+            (&roles, Type::TEXT_ARRAY),
+            (&contents, Type::TEXT_ARRAY),
+            (&metadata, Type::TEXT_ARRAY),
+            (&times, Type::INT8_ARRAY),
+            (&edited, Type::TEXT_ARRAY),
+        ],
+    ).await?;
+    Ok(sent.len())
+}
+
+/// Deletes messages.
+pub(super) async fn delete_messages(
+    link: &Link,
+    gone: &[(SessionId, MessageId)],
+) -> Result<(), SyncError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let sessions: Vec<_> = gone.iter().map(|(session, _)| session.as_str()).collect();
+    let ids: Vec<_> = gone.iter().map(|(_, id)| id.as_str()).collect();
+    link.query(
+        "the deletion of messages",
+        "delete from chat_messages m using unnest($1, $2) x(session_id, id)\
+         \x20where m.message_id = x.id and m.session_id = x.session_id",
+        &[(&sessions, Type::TEXT_ARRAY), (&ids, Type::TEXT_ARRAY)],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Which of the sessions are there, each with whether it is the same user's.
+pub(super) async fn owners(
+    link: &Link,
+    rows: &[&SessionRow],
+) -> Result<HashMap<SessionId, bool>, SyncError> {
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let users: Vec<_> = rows.iter().map(|row| row.user_id.as_str()).collect();
+    let found = link
+        .query(
+            "sessions' owners",
+            concat!(
+                "select s.session_id::text, ",
+                same_owner!(),
+                " from unnest($1, $2) x(id, user_id) join chat_sessions s on s.session_id = x.id"
+            ),
+            &[(&ids, Type::TEXT_ARRAY), (&users, Type::TEXT_ARRAY)],
+        )
+        .await?;
+    found.iter().map(|row| Ok((session_id(row, 0)?, get(row, 1)?))).collect()
+}
+
+/// Where messages are that may not have been kept.
+#[derive(Debug, Default)]
+pub(super) struct Whereabouts {
+    /// Where they belong.
+    pub(super) kept: HashSet<MessageId>,
+    /// In another session.
+    pub(super) elsewhere: HashSet<MessageId>,
+    /// Sessions that are not there, or another user's.
+    pub(super) homeless: HashSet<SessionId>,
+}
+
+/// Where these messages are.
+pub(super) async fn whereabouts(
+    link: &Link,
+    rows: &[MessageRow],
+) -> Result<Whereabouts, SyncError> {
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let sessions: Vec<_> = rows.iter().map(|row| row.session_id.as_str()).collect();
+    let users: Vec<_> = rows.iter().map(|row| row.user_id.as_str()).collect();
+    let found = link
+        .query(
+            "messages' whereabouts",
+            concat!(
+                "select x.id, x.session_id, s.session_id is not null, m.session_id::text",
+                " from unnest($1, $2, $3) x(id, session_id, user_id)",
+                " left join chat_messages m on m.message_id = x.id",
+                " left join chat_sessions s on s.session_id = x.session_id and ",
+                same_owner!()
+            ),
+            &[(&ids, Type::TEXT_ARRAY), (&sessions, Type::TEXT_ARRAY), (&users, Type::TEXT_ARRAY)],
+        )
+        .await?;
+    let mut where_they_are = Whereabouts::default();
+    for row in found {
+        let (id, session) = (message_id(&row, 0)?, session_id(&row, 1)?);
+        match get::<Option<String>>(&row, 3)? {
+            Some(there) if there == session.as_str() => where_they_are.kept.insert(id),
+            Some(_) => where_they_are.elsewhere.insert(id),
+            None => false,
+        };
+        if !get::<bool>(&row, 2)? {
+            where_they_are.homeless.insert(session);
+        }
+    }
+    Ok(where_they_are)
+}
+
+/// The fingerprints in rows of an id and one.
+fn prints(rows: &[Row]) -> Result<Prints, SyncError> {
+    let print = |row: &Row| Ok((session_id(row, 0)?, print(&get::<String>(row, 1)?)));
+    rows.iter().map(print).collect()
+}
+
+/// The number that PostgreSQL's MD5 text is.
+pub(super) fn print(text: &str) -> u128 {
+    u128::from_str_radix(text, 16).unwrap_or_default()
+}
+
+fn hex(print: u128) -> String {
+    format!("{print:032x}")
+}
+
+/// A column's value.
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, SyncError> {
+    row.try_get(column).map_err(SyncError::from)
+}
+
+fn session_id(row: &Row, column: usize) -> Result<SessionId, SyncError> {
+    SessionId::parse(get(row, column)?).map_err(|error| SyncError::Unable(error.to_string()))
+}
+
+fn message_id(row: &Row, column: usize) -> Result<MessageId, SyncError> {
+    MessageId::parse(get(row, column)?).map_err(|error| SyncError::Unable(error.to_string()))
+}
+
+fn micros(at: Timestamp) -> i64 {
+    i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::System => "system",
+        Role::Tool => "tool",
+    }
+}
