@@ -4,6 +4,9 @@
 //! (see [`crate::control`]), and on the file itself when none does. None of them changes the file that
 //! it reads.
 
+mod exchange;
+mod news;
+mod out_file;
 mod restore;
 mod source;
 
@@ -14,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use crate::store::{FinishedFile, NewFile, Note, OpenError, Snapshot, StoreError};
 
+pub use exchange::{Lines, export, export_to, import, stored};
+pub use news::{News, Unit};
 pub use restore::{Restored, restore};
 use source::Source;
 
@@ -52,6 +57,26 @@ pub enum CareError {
         /// What was not done, and what to do.
         outcome: &'static str,
     },
+    /// Lines of an import were not stored.
+    #[error(
+        "{problems} problems, told above; {stored}; to import again adds nothing twice: mend what is told, or leave it out with --keep-going"
+    )]
+    Refused {
+        /// How many problems were told.
+        problems: u64,
+        /// What was stored, and what was there.
+        stored: String,
+    },
+    /// What was to be imported cannot be read.
+    #[error("cannot read {path}: {source}; {stored}", path = path.display())]
+    Lines {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+        /// What was stored, and what was there.
+        stored: String,
+    },
     /// A backup would take the place of what it is of.
     #[error("{path} is the data file itself; choose another name", path = path.display())]
     Itself {
@@ -63,15 +88,19 @@ pub enum CareError {
 /// Writes a backup of the data file at `data` to `target`, of mode 0600, in the place of a file that
 /// is there. It holds all that was acknowledged before, and is checked before it gets its name.
 ///
-/// Gives how many records it holds; tells `problem` what is wrong with it, one line each.
+/// Gives how many records it holds; tells `news` what is wrong with it, one line each.
 ///
 /// # Errors
 /// [`CareError`], with which nothing is at `target` that was not there before.
-pub fn backup(data: &Path, target: &Path, problem: &mut dyn FnMut(&str)) -> Result<u64, CareError> {
+pub fn backup(
+    data: &Path,
+    target: &Path,
+    news: &mut dyn FnMut(News<'_>),
+) -> Result<u64, CareError> {
     if is_same(data, target) {
         return Err(CareError::Itself { path: target.to_owned() });
     }
-    let (copy, records) = checked_copy(data, target, problem)?;
+    let (copy, records) = checked_copy(data, target, news)?;
     copy.publish(target).map_err(|error| failed(target, &error))?;
     Ok(records)
 }
@@ -83,9 +112,9 @@ pub fn backup(data: &Path, target: &Path, problem: &mut dyn FnMut(&str)) -> Resu
 pub fn backup_to(
     data: &Path,
     out: &mut impl io::Write,
-    problem: &mut dyn FnMut(&str),
+    news: &mut dyn FnMut(News<'_>),
 ) -> Result<u64, CareError> {
-    let (copy, records) = checked_copy(data, data, problem)?;
+    let (copy, records) = checked_copy(data, data, news)?;
     std::fs::File::open(copy.path())
         .and_then(|mut copy| io::copy(&mut copy, out))
         .and_then(|_| out.flush())
@@ -95,12 +124,12 @@ pub fn backup_to(
 
 /// Looks at every record of the data file at `data`, and at every index against what it is of.
 ///
-/// Gives how many records there are; tells `problem` what is wrong with them, one line each.
+/// Gives how many records there are; tells `news` what is wrong with them, one line each.
 ///
 /// # Errors
 /// [`CareError::Damaged`] if something is wrong, else what kept it from being looked at.
-pub fn verify(data: &Path, problem: &mut dyn FnMut(&str)) -> Result<u64, CareError> {
-    let (records, problems) = Source::of(data)?.verify(problem)?;
+pub fn verify(data: &Path, news: &mut dyn FnMut(News<'_>)) -> Result<u64, CareError> {
+    let (records, problems) = Source::of(data)?.verify(news)?;
     sound(data, problems, "restore a backup")?;
     Ok(records)
 }
@@ -109,21 +138,26 @@ pub fn verify(data: &Path, problem: &mut dyn FnMut(&str)) -> Result<u64, CareErr
 fn checked_copy(
     data: &Path,
     target: &Path,
-    problem: &mut dyn FnMut(&str),
+    news: &mut dyn FnMut(News<'_>),
 ) -> Result<(FinishedFile, u64), CareError> {
-    let copy = Source::of(data)?.copy(target)?;
-    let (records, problems) = check(&Snapshot::open(copy.path())?, problem);
+    let copy = Source::of(data)?.copy(target, news)?;
+    let (records, problems) = check(&Snapshot::open(copy.path())?, news);
     sound(data, problems, "no backup was written: restore an older one")?;
     Ok((copy, records))
 }
 
 /// How many records there are, and how many problems.
-fn check(snapshot: &Snapshot, problem: &mut dyn FnMut(&str)) -> (u64, u64) {
+fn check(snapshot: &Snapshot, news: &mut dyn FnMut(News<'_>)) -> (u64, u64) {
     let mut problems = 0;
     let records = snapshot.verify(&mut |note| {
-        if let Note::Problem(what) = note {
-            problems += 1;
-            problem(&what);
+        match note {
+            Note::Checked(records) => {
+                news(News::progress("checking", records, None, Unit::Records));
+            }
+            Note::Problem(what) => {
+                problems += 1;
+                news(News::Problem(&what));
+            }
         }
         ControlFlow::Continue(())
     });

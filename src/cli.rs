@@ -3,6 +3,7 @@
 
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help")]
 
+mod care;
 mod env;
 mod health;
 mod limits;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::store::SCHEMA_VERSION;
 
+pub use care::{ExportArgs, ImportArgs};
 pub use env::EnvArgs;
 pub use health::HealthArgs;
 pub use limits::{LimitArgs, TrustedProxy};
@@ -35,7 +37,7 @@ pub use token::TokenArgs;
 #[command(after_help = "\
 Secrets come by environment only: ORION_SHARED_JWT_SECRET or ORION_SHARED_JWT_SECRET_FILE (and \
 _PREVIOUS for rotation) switch tokens on; see the README for the rest.\n\n\
-Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 1 not healthy, 2 usage, 73 data file cannot be created or written, \
+Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 1 not healthy, 2 usage, 65 a line of an import was refused, 66 it cannot be read, 73 data file cannot be created or written, \
 74 I/O error or damaged file, 75 data file in use, 78 bad configuration, 98 address in use.")]
 pub struct Cli {
     /// What to do.
@@ -82,6 +84,16 @@ pub enum Command {
         #[command(flatten)]
         data: DataArgs,
     },
+    /// Write sessions and messages as lines of JSON (NDJSON), while a server has the file or not.
+    ///
+    /// The lines are those of one moment; the README describes them. A file takes its name when it
+    /// is whole, with mode 0600.
+    Export(ExportArgs),
+    /// Store the sessions and messages of lines of JSON, while a server has the file or not.
+    ///
+    /// What is there already stays as it is, so that to import again adds nothing. Stops at the first
+    /// line that cannot be stored, with 65, and tells what was stored before.
+    Import(ImportArgs),
     /// Make a token to try the service with, signed with the configured secret.
     ///
     /// It is written to stdout, with the iss and aud that the server asks for.

@@ -5,6 +5,7 @@ mod failure;
 mod health;
 mod log;
 mod manual;
+mod progress;
 mod serve;
 mod token;
 
@@ -32,6 +33,14 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Restore { file, data } => {
             care::look_after(|| care::restore(&file, &config::data(data, variable)))
+        }
+        Command::Export(args) => {
+            let data = config::data(args.data.clone(), variable);
+            care::look_after(|| care::export(args, &data))
+        }
+        Command::Import(args) => {
+            let data = config::data(args.data.clone(), variable);
+            care::look_after(|| care::import(args, &data))
         }
         Command::Token(args) => {
             let file = EnvFile::read(&args.env)?;

@@ -1,15 +1,17 @@
 //! The control socket: a running server's door for those who look after its data.
 //!
 //! It stands beside the data file and is open to the user whom the server runs as, and to root, on
-//! the same machine. One line names a verb; what it gives comes back in frames (see [`Frame`]).
+//! the same machine. One line names a verb; what it gives comes back in frames (see [`Frame`]). The
+//! lines of an import follow that line, and are stored as whatever else is saved.
 //! Rows of a backup are sent as they lie in the file, so that the server does no more than read:
 //! the copy is made, checked and synced by whoever asked for it.
 
+mod answer;
 mod frame;
+mod verb;
 
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::io;
 use std::net::Shutdown;
-use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -20,37 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::store::{Note, Snapshot, Store, StoreError};
+use crate::store::Store;
 
+pub use answer::answer;
 pub use frame::Frame;
-
-/// How long a verb may be waited for, and the other end's taking what it asked for: as long as it
-/// does not, the file keeps what was overwritten since.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub use verb::Verb;
 
 /// How long accepting pauses when no connection can be had.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// What can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// All that the file holds.
-    Backup,
-    /// What is wrong with it.
-    Verify,
-}
-
-impl Verb {
-    const ALL: [Self; 2] = [Self::Backup, Self::Verify];
-
-    /// How it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Backup => "backup",
-            Self::Verify => "verify",
-        }
-    }
-}
 
 /// Where the socket of the server of the data file at `data` is, by whatever name it is called.
 ///
@@ -140,73 +119,9 @@ async fn serve(stream: UnixStream, store: Store, tasks: TaskTracker, stopping: C
         }
     };
     match answered.map_err(io::Error::other).flatten() {
-        Ok(Some(verb)) => info!("answered {}", verb.name()),
+        Ok(Some(verb)) => info!("answered {verb}"),
         // It was only asked whether somebody is there.
         Ok(None) => {}
         Err(error) => warn!(%error, "control connection broke off: {error}"),
-    }
-}
-
-/// Reads a verb and answers it; gives none if the other end says nothing.
-fn answer(stream: &UnixStream, store: &Store) -> io::Result<Option<Verb>> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(io::Read::take(stream, 64)).read_line(&mut line)?;
-    if line.is_empty() {
-        return Ok(None);
-    }
-    let mut out = BufWriter::with_capacity(1 << 16, stream);
-    let verb = Verb::ALL.into_iter().find(|verb| verb.name() == line.trim_end());
-    match verb {
-        Some(Verb::Backup) => backup(&store.snapshot(), &mut out)?,
-        Some(Verb::Verify) => verify(&store.snapshot(), &mut out)?,
-        None => Frame::Failed("the server is of another release".to_owned()).write(&mut out)?,
-    }
-    out.flush()?;
-    Ok(verb)
-}
-
-fn backup(snapshot: &Snapshot, out: &mut impl io::Write) -> io::Result<()> {
-    let mut rows = 0;
-    let sent = snapshot.pieces(|piece| {
-        rows += 1;
-        frame::write_piece(out, piece).map_err(Unsent::Io)
-    });
-    match sent {
-        Ok(()) => Frame::Done(rows).write(out),
-        Err(Unsent::Store(error)) => Frame::Failed(error.to_string()).write(out),
-        Err(Unsent::Io(error)) => Err(error),
-    }
-}
-
-/// Why a backup was not sent to its end.
-enum Unsent {
-    Store(StoreError),
-    Io(io::Error),
-}
-
-impl From<StoreError> for Unsent {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-fn verify(snapshot: &Snapshot, out: &mut impl io::Write) -> io::Result<()> {
-    let mut sent = Ok(());
-    let records = snapshot.verify(&mut |note| {
-        let frame = match note {
-            Note::Checked(records) => Frame::Checked(records),
-            Note::Problem(what) => Frame::Problem(what),
-        };
-        // At once: who waits sees what is found, and one who has gone is noticed.
-        sent = frame.write(out).and_then(|()| out.flush());
-        if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    sent?;
-    match records {
-        Some(records) => Frame::Done(records).write(out),
-        None => Ok(()),
     }
 }

@@ -20,6 +20,7 @@
 //! - [`control`]: a running server's door for `care`.
 //! - [`http`]: every route, the layers around them, what a request takes and gives.
 //! - [`sessions`]: the verbs, each one transaction.
+//! - [`exchange`]: sessions and messages as lines, on their way out and in.
 //! - [`search`]: which words are looked for, and where a text has them.
 //! - [`store`]: the data file; all that knows redb.
 //! - [`sync`]: PostgreSQL as a replica: what is sent there and taken from there.
@@ -41,6 +42,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod events;
+pub mod exchange;
 pub mod http;
 pub mod metrics;
 pub mod model;

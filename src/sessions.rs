@@ -10,6 +10,7 @@ mod cursor;
 mod edit_message;
 mod follow;
 mod history;
+mod import;
 mod list;
 mod once;
 mod save_message;
@@ -32,6 +33,10 @@ pub use cursor::InvalidCursor;
 pub use edit_message::{MessageEdit, delete_message, edit_message, get_message};
 pub use follow::{Followed, Following, cursor_of_now, follow};
 pub use history::{History, HistoryQuery, Rest, history};
+pub use import::{
+    Imported, ImportedMessage, ImportedSession, import_first_message, import_messages,
+    import_session,
+};
 pub use list::{ListQuery, SortBy, SortOrder, list};
 pub use once::{Once, answer_once};
 pub use save_message::{Draft, save_message};

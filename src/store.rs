@@ -16,6 +16,7 @@ mod error;
 mod facts;
 mod file;
 mod fresh;
+mod frozen;
 mod housekeeping;
 mod journal;
 mod new_file;
@@ -39,7 +40,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database};
+use redb::{Builder, Database, ReadableDatabase as _};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info};
 
@@ -50,7 +51,8 @@ use crate::model::{Clock, UserId};
 pub use changes::Changes;
 pub use error::{OpenError, OperationError, StoreError};
 pub use facts::Facts;
-pub use file::Held;
+pub use file::{Held, hand_over};
+pub use frozen::Frozen;
 pub use journal::{Journal, Touched};
 pub use new_file::{FinishedFile, NewFile};
 use open::{Loaded, lay_out, load, new_log_id, open_held};
@@ -118,7 +120,7 @@ impl Store {
         }
         let cache_bytes = config.cache_bytes / 8;
         let (db, gate) = open_held(path, cache_bytes * PAGES_EIGHTHS, Arc::clone(&metrics))?;
-        let loaded = catch_unwind(AssertUnwindSafe(|| load(&db)))
+        let loaded = catch_unwind(AssertUnwindSafe(|| load(db.begin_read()?)))
             .map_err(|_| OpenError::damaged(path, "its structure makes no sense"))?
             .map_err(|error| OpenError::unreadable(path, error))?;
         gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
@@ -132,7 +134,7 @@ impl Store {
     pub fn in_memory(clock: Clock) -> Result<Self, OpenError> {
         let db = Builder::new().create_with_backend(InMemoryBackend::new())?;
         lay_out(&db)?;
-        let loaded = load(&db)?;
+        let loaded = load(db.begin_read().map_err(StoreError::from)?)?;
         Self::start(db, loaded, 1024 * 1024, (clock, Arc::default()))
     }
 
@@ -166,26 +168,27 @@ impl Store {
         verb: &'static str,
         work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        let (reply, outcome) = oneshot::channel();
-        let waiting = Waiting { verb, work, outcome: None, reply };
-        self.metrics.writes_waiting.inc();
-        self.jobs.try_send(Job::Run(Box::new(waiting))).map_err(|error| {
-            self.metrics.writes_waiting.dec();
-            match error {
-                TrySendError::Full(_) => StoreError::Busy,
-                TrySendError::Disconnected(_) => self.why_closed(),
-            }
-        })?;
-        let outcome = outcome.await.unwrap_or_else(|_| Err(self.why_closed().into()));
-        if outcome.is_ok() {
-            self.metrics.writes.get_or_create(&Verb { verb }).inc();
-        }
-        outcome
+        let outcome = self.ask(verb, work)?.await;
+        self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
     }
 
     /// What is counted and measured of it, and of what works with it.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Writes as [`Store::write`] does, for a thread that may wait. Panics on one that must not, as
+    /// it runs a task.
+    ///
+    /// # Errors
+    /// Those of [`Store::write`].
+    pub fn write_blocking<T: Send + 'static, E: OperationError>(
+        &self,
+        verb: &'static str,
+        work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let outcome = self.ask(verb, work)?.blocking_recv();
+        self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
     }
 
     /// Follows `user`'s changes from now on: those after the number that is given too.
@@ -283,6 +286,31 @@ impl Store {
             .map_err(|error| OpenError::Io(error.to_string()))?;
         let thread = Arc::new(Mutex::new(Some(thread)));
         Ok(Self { view, jobs, events, metrics, log_id, failure, hold, thread })
+    }
+
+    fn ask<T: Send + 'static, E: OperationError>(
+        &self,
+        verb: &'static str,
+        work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, E>>, StoreError> {
+        let (reply, outcome) = oneshot::channel();
+        let waiting = Waiting { verb, work, outcome: None, reply };
+        self.metrics.writes_waiting.inc();
+        self.jobs.try_send(Job::Run(Box::new(waiting))).map_err(|error| {
+            self.metrics.writes_waiting.dec();
+            match error {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => self.why_closed(),
+            }
+        })?;
+        Ok(outcome)
+    }
+
+    fn count<T, E>(&self, verb: &'static str, outcome: Result<T, E>) -> Result<T, E> {
+        if outcome.is_ok() {
+            self.metrics.writes.get_or_create(&Verb { verb }).inc();
+        }
+        outcome
     }
 
     fn why_closed(&self) -> StoreError {

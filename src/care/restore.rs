@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::store::{Held, Snapshot};
 
-use super::source::copy;
-use super::{CareError, check, failed, is_same, sound};
+use super::source::{copy, size_of};
+use super::{CareError, News, check, failed, is_same, sound};
 
 /// What a restored file came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Restored {
 }
 
 /// Puts a copy of the backup at `from` in the place of the data file at `data`, which no server may
-/// have open; it belongs to whoever owned that, which is called `….before-restore-TIME` from then on. The backup is checked first, and `problem` is told
+/// have open; it belongs to whoever owned that, which is called `….before-restore-TIME` from then on. The backup is checked first, and `news` is told
 /// what is wrong with it, one line each.
 ///
 /// The copy is not the backup itself, so that the backup stays one. Whoever followed the changes of
@@ -31,7 +31,7 @@ pub fn restore(
     from: &Path,
     data: &Path,
     time: &str,
-    problem: &mut dyn FnMut(&str),
+    news: &mut dyn FnMut(News<'_>),
 ) -> Result<Restored, CareError> {
     if is_same(from, data) {
         return Err(CareError::Itself { path: from.to_owned() });
@@ -41,10 +41,10 @@ pub fn restore(
     // Kept until the other is there: no server starts with the old one meanwhile.
     let held = Held::take(&target)?;
     let snapshot = Snapshot::open(from)?;
-    let (records, problems) = check(&snapshot, problem);
+    let (records, problems) = check(&snapshot, news);
     sound(from, problems, "nothing was restored: choose another backup")?;
     let kept = held.is_some().then(|| kept_name(&target, time));
-    let restored = copy(&snapshot, &target)?;
+    let restored = copy(&snapshot, &target, size_of(from), news)?;
     restored.replace(&target, kept.as_deref()).map_err(|error| failed(&target, &error))?;
     Ok(Restored { records, kept })
 }

@@ -2,36 +2,70 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::care;
-use crate::cli::LogFormat;
-use crate::model::Clock;
+use crate::care::{self, Lines, News};
+use crate::cli::{ExportArgs, ImportArgs, LogFormat};
+use crate::exchange::{OnProblem, Tally};
+use crate::model::{Clock, UserId};
 
 use super::log::start_log;
+use super::progress::{Progress, Tell};
 use super::{Failure, say};
 
 pub(super) fn backup(data: &Path, file: Option<PathBuf>) -> Result<(), Failure> {
+    let mut progress = Progress::new(Tell::Stderr);
     if file.as_deref() == Some(Path::new("-")) {
-        care::backup_to(data, &mut std::io::stdout().lock(), &mut complain_of)?;
+        care::backup_to(data, &mut std::io::stdout().lock(), &mut |news| progress.hear(news))?;
         return Ok(());
     }
     let file = file.unwrap_or_else(|| format!("orion-chat-{}.redb", file_time()).into());
-    let records = care::backup(data, &file, &mut complain_of)?;
+    let records = care::backup(data, &file, &mut |news| progress.hear(news))?;
+    drop(progress);
     say(&format!("{} is a backup of {records} records", file.display()));
     Ok(())
 }
 
 pub(super) fn verify(file: &Path) -> Result<(), Failure> {
-    let records = care::verify(file, &mut say)?;
+    let mut progress = Progress::new(Tell::Stdout);
+    let records = care::verify(file, &mut |news| progress.hear(news))?;
+    drop(progress);
     say(&format!("{} is good, with {records} records", file.display()));
     Ok(())
 }
 
 pub(super) fn restore(file: &Path, data: &Path) -> Result<(), Failure> {
-    let restored = care::restore(file, data, &file_time(), &mut complain_of)?;
+    let mut progress = Progress::new(Tell::Stderr);
+    let restored = care::restore(file, data, &file_time(), &mut |news| progress.hear(news))?;
+    drop(progress);
     say(&format!("{} holds the {} records of the backup", data.display(), restored.records));
     if let Some(kept) = restored.kept {
         say(&format!("{} is what was there before", kept.display()));
     }
+    Ok(())
+}
+
+pub(super) fn export(args: ExportArgs, data: &Path) -> Result<(), Failure> {
+    let mut progress = Progress::new(Tell::Stderr);
+    let user = args.user.as_deref().map(UserId::parse).transpose().map_err(Failure::User)?;
+    let mut hear = |news: News<'_>| progress.hear(news);
+    if args.file.as_deref() == Some(Path::new("-")) {
+        care::export_to(data, user.as_ref(), &mut std::io::stdout().lock(), &mut hear)?;
+        return Ok(());
+    }
+    let file = args.file.unwrap_or_else(|| format!("orion-chat-{}.ndjson", file_time()).into());
+    let tally = care::export(data, user.as_ref(), &file, &mut hear)?;
+    drop(progress);
+    let (file, Tally { sessions, messages, .. }) = (file.display(), tally);
+    say(&format!("{file} holds {sessions} sessions with {messages} messages"));
+    Ok(())
+}
+
+pub(super) fn import(args: ImportArgs, data: &Path) -> Result<(), Failure> {
+    let mut progress = Progress::new(Tell::Stderr);
+    let lines = args.file.map_or(Lines::Csv(args.csv), Lines::File);
+    let on_problem = if args.keep_going { OnProblem::GoOn } else { OnProblem::Stop };
+    let tally = care::import(data, &lines, on_problem, &mut |news| progress.hear(news))?;
+    drop(progress);
+    say(&care::stored(tally));
     Ok(())
 }
 
@@ -45,10 +79,4 @@ pub(super) fn look_after(work: impl FnOnce() -> Result<(), Failure>) -> Result<(
 fn file_time() -> String {
     let now = Clock::system().now().to_string();
     now.chars().filter(|c| !matches!(c, '-' | ':')).collect()
-}
-
-/// Says what is wrong with a file, where stdout may be a backup's.
-#[expect(clippy::print_stderr, reason = "this is what stderr is for")]
-fn complain_of(problem: &str) {
-    eprintln!("{problem}");
 }

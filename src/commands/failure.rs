@@ -22,6 +22,9 @@ pub enum Failure {
     /// Nobody can be the user whose token was asked for.
     #[error("USER: {0}; write the id that the portal has for the user")]
     TokenUser(Invalid),
+    /// Nobody can be the user whose data was asked for.
+    #[error("--user: {0}; write it as the service shows it")]
+    User(Invalid),
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -51,7 +54,7 @@ impl Failure {
     /// The numbers of sysexits.h where it has one, and EADDRINUSE.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::TokenUser(_) => 2,
+            Self::TokenUser(_) | Self::User(_) => 2,
             Self::Unhealthy(_) => 1,
             Self::Config(_)
             | Self::LogFilter(..)
@@ -68,6 +71,8 @@ impl Failure {
             }
             Self::Care(CareError::Copy { .. } | CareError::Itself { .. })
             | Self::ManPage { .. } => 73,
+            Self::Care(CareError::Refused { .. }) => 65,
+            Self::Care(CareError::Lines { .. }) => 66,
             Self::Care(CareError::Ask { .. }) => 75,
             Self::Care(CareError::Damaged { .. } | CareError::BrokenOff(_))
             | Self::Store(_)

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 
+use crate::exchange::Tally;
 use crate::store::Piece;
 
 /// Longer than any frame: a record has at most 16 MiB.
@@ -18,6 +19,10 @@ pub enum Frame {
     Checked(u64),
     /// This is wrong with the file.
     Problem(String),
+    /// A piece of an export.
+    Text(Vec<u8>),
+    /// So many sessions and messages were sent or stored.
+    Tally(Tally),
     /// That was all; so many records were sent or looked at.
     Done(u64),
     /// It cannot go on.
@@ -35,6 +40,11 @@ pub(super) fn write_piece(out: &mut impl Write, piece: Piece<'_>) -> io::Result<
     }
 }
 
+/// Writes a piece of an export as it is read again.
+pub(super) fn write_text(out: &mut impl Write, text: &[u8]) -> io::Result<()> {
+    write(out, b'L', &[text])
+}
+
 impl Frame {
     /// Writes it.
     ///
@@ -46,6 +56,12 @@ impl Frame {
             Self::Row(key, value) => write_piece(out, Piece::Row(key, value)),
             Self::Checked(records) => write(out, b'N', &[&records.to_be_bytes()]),
             Self::Problem(what) => write(out, b'P', &[what.as_bytes()]),
+            Self::Text(text) => write_text(out, text),
+            Self::Tally(tally) => {
+                let Tally { sessions, messages, there, problems } = tally;
+                let numbers = [sessions, messages, there, problems].map(|n| n.to_be_bytes());
+                write(out, b'S', &[numbers.as_flattened()])
+            }
             Self::Done(records) => write(out, b'D', &[&records.to_be_bytes()]),
             Self::Failed(why) => write(out, b'F', &[why.as_bytes()]),
         }
@@ -83,6 +99,13 @@ impl Frame {
             }
             b'N' => number(content).map(Self::Checked),
             b'P' => text(content).map(Self::Problem),
+            b'L' => Some(Self::Text(content)),
+            b'S' => {
+                let (numbers, []) = content.as_chunks::<8>() else { return None };
+                let numbers = <[_; 4]>::try_from(numbers).ok()?.map(u64::from_be_bytes);
+                let [sessions, messages, there, problems] = numbers;
+                Some(Self::Tally(Tally { sessions, messages, there, problems }))
+            }
             b'D' => number(content).map(Self::Done),
             b'F' => text(content).map(Self::Failed),
             _ => None,
@@ -116,6 +139,8 @@ mod tests {
             Frame::Row(Vec::new(), Vec::new()),
             Frame::Checked(u64::MAX),
             Frame::Problem("a run is damaged".to_owned()),
+            Frame::Text(b"{}\n".to_vec()),
+            Frame::Tally(Tally { sessions: 1, messages: 2, there: 3, problems: u64::MAX }),
             Frame::Failed(String::new()),
             Frame::Done(7),
         ];
@@ -140,8 +165,13 @@ mod tests {
             let error = Frame::read(&mut &bytes[..len]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{len}");
         }
-        for bad in [b"X\0\0\0\0".as_slice(), b"R\0\0\0\x04\0\0\0\x01", b"D\0\0\0\0", b"T\xff\0\0\0"]
-        {
+        for bad in [
+            b"X\0\0\0\0".as_slice(),
+            b"R\0\0\0\x04\0\0\0\x01",
+            b"D\0\0\0\0",
+            b"S\0\0\0\x08\0\0\0\0\0\0\0\0",
+            b"T\xff\0\0\0",
+        ] {
             let error = Frame::read(&mut &*bad).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bad:?}");
         }

@@ -115,9 +115,19 @@ impl MessageId {
     /// [`MessageId::place`] finds the message again without an index. 62 random bits keep it
     /// unique among sessions.
     pub fn mint(place: Timestamp) -> Self {
+        Self::at(place, Uuid::new_v4().as_u128())
+    }
+
+    /// The id, always the same, of the message at `place` that stands for what `seed` tells: for
+    /// one that comes from elsewhere without an id.
+    pub fn derive(place: Timestamp, seed: u128) -> Self {
+        Self::at(place, seed)
+    }
+
+    fn at(place: Timestamp, seed: u128) -> Self {
         let micros = place.as_micros();
         let (millis, rest) = (micros / 1000, micros % 1000);
-        let random = Uuid::new_v4().as_u128() & ((1 << 62) - 1);
+        let random = seed & ((1 << 62) - 1);
         let value = u128::from(millis & ((1 << 48) - 1)) << 80
             | 0x7 << 76
             | u128::from(rest * 4096 / 1000) << 64

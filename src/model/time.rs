@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::civil::DateTime;
-use jiff::fmt::temporal::Pieces;
+use jiff::fmt::temporal::{DateTimePrinter, Pieces};
 use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -77,6 +77,26 @@ impl Timestamp {
         })
     }
 
+    /// It in full: RFC 3339 in UTC with six decimals.
+    pub fn exact(self) -> impl fmt::Display {
+        struct Exact(Timestamp);
+
+        impl fmt::Display for Exact {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.write(6, f)
+            }
+        }
+
+        Exact(self)
+    }
+
+    fn write(self, decimals: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let printer = DateTimePrinter::new().precision(Some(decimals));
+        let micros = i64::try_from(self.0).map_err(|_| fmt::Error)?;
+        let time = jiff::Timestamp::from_microsecond(micros).map_err(|_| fmt::Error)?;
+        printer.print_timestamp(&time, jiff::fmt::StdFmtWrite(f)).map_err(|_| fmt::Error)
+    }
+
     fn from_signed(micros: i64) -> Self {
         Self::from_micros(u64::try_from(micros).unwrap_or(0))
     }
@@ -105,11 +125,7 @@ fn parse(field: &'static str, text: &str) -> Result<(i64, bool), Invalid> {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const PRINTER: jiff::fmt::temporal::DateTimePrinter =
-            jiff::fmt::temporal::DateTimePrinter::new().precision(Some(3));
-        let micros = i64::try_from(self.0).map_err(|_| fmt::Error)?;
-        let time = jiff::Timestamp::from_microsecond(micros).map_err(|_| fmt::Error)?;
-        PRINTER.print_timestamp(&time, jiff::fmt::StdFmtWrite(f)).map_err(|_| fmt::Error)
+        self.write(3, f)
     }
 }
 
@@ -166,6 +182,8 @@ mod tests {
         ] {
             assert_eq!(Timestamp::from_micros(micros).to_string(), shown);
         }
+        let exact = Timestamp::from_micros(1_763_875_937_622_900).exact().to_string();
+        assert_eq!(exact, "2025-11-23T05:32:17.622900Z");
     }
 
     #[test]

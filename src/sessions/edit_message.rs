@@ -156,13 +156,13 @@ pub(super) fn find(
 
 /// An end of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     First,
     Last,
 }
 
 /// The message at an end of the session, passing over the one that stands at `without`.
-fn end(
+pub(super) fn end(
     tx: &WriteTx<'_>,
     session: &SessionRef,
     side: Side,

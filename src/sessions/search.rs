@@ -103,7 +103,13 @@ impl Looking<'_> {
                 let session = owned(tx.session(id)?, caller, id)?;
                 let row = tx.row(&session)?;
                 let place = Place { at: row.updated_at, number: session.number };
-                self.look_at_title(ListedRow { place, facts: row.facts, json: &row.json })?;
+                let listed = ListedRow {
+                    place,
+                    facts: row.facts,
+                    updated_at: row.updated_at,
+                    json: &row.json,
+                };
+                self.look_at_title(listed)?;
                 Ok(vec![place])
             });
         }

@@ -74,6 +74,18 @@ pub(super) fn owner_of(path: &Path) -> io::Result<(u32, u32)> {
     Ok((found.uid(), found.gid()))
 }
 
+/// Gives a data file that root has made to whoever owns its folder, and so runs the server.
+///
+/// # Errors
+/// What the system says.
+pub fn hand_over(path: &Path) -> io::Result<()> {
+    let folder = std::fs::metadata(folder_of(path))?;
+    if std::fs::metadata(path)?.uid() == 0 && folder.uid() != 0 {
+        std::os::unix::fs::chown(path, Some(folder.uid()), Some(folder.gid()))?;
+    }
+    Ok(())
+}
+
 /// A data file, whole or damaged, that no other process can open for as long as this is kept.
 #[derive(Debug)]
 pub struct Held(FileBackend);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _};
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
 use tracing::info;
 use uuid::Uuid;
 
@@ -93,8 +93,8 @@ pub(super) struct Loaded {
 
 /// What is committed, and the numbers that come next. What was not settled before the last stop
 /// is fresh again.
-pub(super) fn load(db: &Database) -> Result<Loaded, StoreError> {
-    let tx = db.begin_read()?;
+pub(super) fn load(tx: impl Into<Arc<ReadTransaction>>) -> Result<Loaded, StoreError> {
+    let tx = tx.into();
     let (meta, log) = (tx.open_table(tables::META)?, tx.open_table(tables::SEQ_TO_STEPS)?);
     let session = tx::read_number(&meta, tables::NEXT_SESSION)?;
     let settled = tx::read_number(&meta, tables::SETTLED)?.unwrap_or(0);

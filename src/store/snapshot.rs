@@ -18,7 +18,7 @@ pub(super) const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Everything that was committed at one moment, whatever is written since.
 pub struct Snapshot {
-    tx: Arc<ReadTransaction>,
+    pub(super) tx: Arc<ReadTransaction>,
     /// The file, if it was opened for this alone.
     _opened: Option<Database>,
 }

@@ -57,7 +57,8 @@ pub(super) enum Cause {
     Created,
     /// Something of its own changed, such as its title.
     Updated,
-    /// The next step is about a message of it, which its preview, count and time follow.
+    /// The next step, or more of them, are about messages of it, which its previews, count and time
+    /// follow.
     Message,
 }
 

@@ -119,6 +119,17 @@ pub(super) fn user_prefix(user: &UserId) -> Vec<u8> {
     prefix
 }
 
+/// Behind every key of `user`'s sessions, and before those of the next user.
+pub(super) fn user_end(user: &UserId) -> Vec<u8> {
+    [user_prefix(user).as_slice(), &[u8::MAX; 17]].concat()
+}
+
+/// The user whose keys begin like `key`, which ends with a place.
+pub(super) fn user_in(key: &[u8]) -> Option<UserId> {
+    let prefix = key.get(..key.len().checked_sub(17)?)?;
+    UserId::parse(std::str::from_utf8(prefix).ok()?).ok()
+}
+
 /// The key of what stands at `place` among those that begin with `prefix`.
 pub(super) fn place_key(prefix: &[u8], place: Place) -> Vec<u8> {
     let (at, number) = (place.at.as_micros().to_be_bytes(), place.number.to_be_bytes());

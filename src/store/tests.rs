@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::{ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
+use redb::{ReadableTableMetadata as _, TableDefinition};
 
 use super::fresh::{Fresh, Owner};
 use super::step::{Cause, FreshSession, Step};

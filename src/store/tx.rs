@@ -67,6 +67,8 @@ pub struct ListedRow<'a> {
     pub place: Place,
     /// When the session was created, and its marks.
     pub facts: Facts,
+    /// When it last changed.
+    pub updated_at: Timestamp,
     /// The session as clients read it.
     pub json: &'a [u8],
 }

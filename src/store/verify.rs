@@ -16,8 +16,6 @@ use redb::{
     Key, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, TableHandle as _,
 };
 
-use crate::model::UserId;
-
 use super::tables::DELETED_SESSIONS;
 use super::{Snapshot, StoreError, record};
 
@@ -172,12 +170,6 @@ impl Verify<'_> {
 
 fn wrong<T>(what: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong::Record(what.into()))
-}
-
-/// The user whose keys begin like `key`, which ends with a place.
-fn user_in(key: &[u8]) -> Option<UserId> {
-    let prefix = key.get(..key.len().checked_sub(17)?)?;
-    UserId::parse(std::str::from_utf8(prefix).ok()?).ok()
 }
 
 impl From<StoreError> for Wrong {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod door;
+mod exchange;
 
 use std::fs;
 use std::path::Path;

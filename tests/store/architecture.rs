@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, each with those that it may enter.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("metrics", &[]),
     ("nss", &[]),
@@ -16,16 +16,17 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("sessions", &["model", "metrics", "store", "events", "search"]),
     ("http", &["model", "metrics", "search", "sessions", "store"]),
     ("sync", &["model", "metrics", "store", "sessions"]),
-    ("control", &["store"]),
-    ("care", &["store", "control"]),
+    ("exchange", &["model", "store", "sessions"]),
+    ("control", &["model", "store", "exchange"]),
+    ("care", &["model", "store", "exchange", "control"]),
     ("server", &["model", "metrics", "store", "http", "control", "sync"]),
     ("config", &["model", "store", "http", "server", "client", "cli", "sync"]),
-    ("commands", &["model", "cli", "config", "care", "client", "server", "store"]),
+    ("commands", &["model", "cli", "config", "care", "client", "exchange", "server", "store"]),
     ("lib", &[]),
 ];
 
 /// Crates with the rooms, or the one file, that may name them.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("redb", &["store"]),
     ("prometheus_client", &["metrics"]),
     ("bincode", &["store/record.rs", "store/record/steps.rs"]),
@@ -37,7 +38,8 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("tokio", &["events", "store", "sync", "control", "http", "server", "client", "commands"]),
     // Each type describes itself.
     ("utoipa", &["model", "sessions", "http"]),
-    ("serde_json", &["model", "search", "store", "sessions", "sync", "http", "client"]),
+    ("serde_json", &["model", "search", "store", "sessions", "exchange", "sync", "http", "client"]),
+    ("csv", &["exchange"]),
 ];
 
 #[test]

@@ -7,6 +7,7 @@
 mod architecture;
 mod copies;
 mod damage;
+mod exchange;
 mod lock;
 mod model;
 mod schema;

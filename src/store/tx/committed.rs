@@ -36,7 +36,8 @@ pub(in crate::store) struct Tables {
 }
 
 impl Tables {
-    pub(in crate::store) fn open(tx: ReadTransaction) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open(tx: impl Into<Arc<ReadTransaction>>) -> Result<Self, StoreError> {
+        let tx = tx.into();
         Ok(Self {
             heads: tx.open_table(SESSION_ID_TO_HEAD)?,
             sessions: tx.open_table(USER_AND_UPDATED_TO_SESSIONS)?,
@@ -46,8 +47,18 @@ impl Tables {
             answers: tx.open_table(USER_AND_KEY_TO_ANSWER)?,
             notes: tx.open_table(NOTES)?,
             log: tx.open_table(SEQ_TO_STEPS)?,
-            tx: Arc::new(tx),
+            tx,
         })
+    }
+
+    /// The first user with sessions whose keys come after `key`.
+    pub(super) fn user_behind(&self, key: &[u8]) -> Result<Option<UserId>, StoreError> {
+        let Some(entry) = self.sessions.range::<&[u8]>(key..)?.next() else {
+            return Ok(None);
+        };
+        let (key, _) = entry?;
+        let user = tables::user_in(key.value());
+        user.map(Some).ok_or_else(|| damaged("sessions", key.value()))
     }
 
     pub(super) fn find(&self, id: &SessionId) -> Result<Option<SessionRef>, StoreError> {

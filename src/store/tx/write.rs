@@ -256,7 +256,7 @@ impl<'a> WriteTx<'a> {
         self.step(Step::PutAnswer { user_id, key, answer });
     }
 
-    /// Saves the first message of a session whose row has it already.
+    /// Saves a message of a session whose row, as it was put last, has it already.
     pub fn put_message(&mut self, session: &SessionRef, message: NewMessage) {
         let NewMessage { id, id_is_chosen, at, json } = message;
         self.step(Step::PutMessage {

@@ -12,10 +12,10 @@ use crate::store::record::{self, Head};
 use crate::store::run::{PackedRow, Run};
 use crate::store::tables::{
     Place, SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID, USER_AND_UPDATED_TO_SESSIONS,
-    place_in, place_key, user_prefix,
+    place_in, place_key, user_in, user_prefix,
 };
 
-use super::{BrokenOff, Checked, Expected, Verify, user_in, wrong};
+use super::{BrokenOff, Checked, Expected, Verify, wrong};
 
 /// What is looked at of a session's row.
 #[derive(Deserialize)]

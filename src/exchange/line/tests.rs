@@ -1,0 +1,1 @@
+//! The lines, written and read.
