@@ -63,7 +63,8 @@ put() {
 put 755 "$binary" /usr/bin/orion-chat
 
 units=()
-for unit in "$packaging"/systemd/orion-chat*.*; do
+for unit in "$packaging"/systemd/orion-chat*; do
+  [[ -f $unit ]] || continue
   units+=("$(basename "$unit")")
   sed 's|/usr/local/bin/|/usr/bin/|g' "$unit" | put 644 - "/usr/lib/systemd/system/${units[-1]}"
 done

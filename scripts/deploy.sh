@@ -36,7 +36,7 @@ trap 'rm -rf "$work"' EXIT
 cp -- "$binary" "$work/orion-chat"
 cp "$here"/../packaging/env/orion-chat.env.example "$work/orion-chat.env"
 mkdir "$work/systemd"
-cp "$here"/../packaging/systemd/orion-chat*.* "$work/systemd/"
+find "$here/../packaging/systemd" -maxdepth 1 -type f -name 'orion-chat*' -exec cp {} "$work/systemd/" \;
 sum=$(sha256sum <"$work/orion-chat" | cut -d ' ' -f 1)
 
 on_node "${words[0]}" "$work" deploy "$sum" "$wait_s" "$first_install"

@@ -4,6 +4,7 @@
 # `current` and `previous` there name two of them, and /usr/local/bin/orion-chat leads to `current`.
 set -eu
 umask 022
+PATH=$PATH:/usr/sbin:/sbin
 
 top=/opt/orion-chat
 unit=orion-chat.service
@@ -144,7 +145,7 @@ up() {
         why="the unit runs $runs instead of $program: see systemctl cat $unit"
         return 1
       }
-      times=$((times + 1))
+      times=$((times + 1)) why='it does not stay ready'
       [ "$times" -lt 3 ] || return 0
     fi
     sleep 0.5
@@ -161,24 +162,25 @@ $words"
 
 # ---- the data ----
 
-# Where the data file is: of the process that runs, else where the unit has it.
+# Where the data file is: of the process that runs, else where the environment file or the unit has it.
 data_file() {
-  pid=$(main_pid) found=
+  pid=$(main_pid)
   if [ "$pid" != 0 ]; then
     found=$(given "$pid" ORION_CHAT_DATA --data)
     # systemd names all folders of the state here, ours first.
     [ "$found" ] || found=$(given "$pid" STATE_DIRECTORY | cut -d : -f 1)/orion-chat.redb
+  else
+    found=$(sed -n "s/^ORION_CHAT_DATA=//p" /etc/orion-chat/orion-chat.env 2>/dev/null | tr -d "\"'")
   fi
   case $found in /?*/*) echo "$found" ;; *) echo /var/lib/orion-chat/orion-chat.redb ;; esac
 }
 
-# A release that reads another format may change the file so that the one before cannot read it.
-backup_before() {
-  backup=
-  [ "$old" ] && [ "$(format_of "$old")" != "$(format_of "$1")" ] && [ -e "$data" ] || return 0
+# back_up_before RELEASE: a copy to go back to, of which $backup is the name.
+back_up_before() {
+  [ -e "$data" ] || die "there is no $data to back up; nothing was changed: start the service first"
   backup=$data.before-$1
   said=$("$(binary_of "$old")" backup "$backup" --data "$data" 2>&1) ||
-    die "no backup can be made before another file format; nothing was changed: $(first_line "$said")"
+    die "the data cannot be backed up; nothing was changed: $(first_line "$said")"
   say "backup: $said"
 }
 
@@ -196,8 +198,11 @@ bring_back() {
 # switch_to RELEASE [BACKUP]: makes it the current one, with the data of a backup if one is named; or
 # goes back, and ends with 1.
 switch_to() {
-  new=$1 old=$(named current) data=$(data_file) replaced=
-  backup_before "$new"
+  new=$1 old=$(named current) data=$(data_file) backup='' replaced=
+  # A release with another format may change the file so that the one before cannot read it.
+  if [ "${2:-}" ] || { [ "$old" ] && [ "$(format_of "$old")" != "$(format_of "$new")" ]; }; then
+    back_up_before "$new"
+  fi
   if [ "${2:-}" ]; then
     replaced=yes
     bring_back "$2" "$new" || go_back "the backup $2 cannot be restored"
@@ -222,6 +227,8 @@ go_back() {
   [ "$old" != "$new" ] || die "$failed; it is the current one, so there is none to go back to"
   name current "$old"
   forget_new
+  # Patience with a new one is the operator's choice; this one must come up.
+  [ "$wait_s" -ge 60 ] || wait_s=60
   if [ ! "$replaced" ] && up "$old"; then
     die "$failed; rolled back to $old, which is ready"
   fi
