@@ -62,6 +62,7 @@ pub fn load(
         store: StoreConfig {
             path: args.data.unwrap_or_else(|| env.data()),
             cache_bytes: usize::try_from(cache_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
+            reserve_bytes: env.reserve_bytes(&args.limits)?,
         },
         postgres: env.postgres(args.postgres)?,
         auth,

@@ -8,7 +8,8 @@
 //! `settle` moves it into the tables later. A read looks at both. In here: `tables` (what is kept under
 //! which key), `record` (bytes), `rows` (what is known of JSON), `run` (neighbouring rows in one value), `facts` (what is known of a row), `step` (what a commit
 //! did), `changes` (the log, for those who follow), `fresh`, `tx`
-//! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`, `open`; and for
+//! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`, `open`,
+//! `held` and `space` (the disk); and for
 //! those who look after it, `snapshot`, `new_file` (copies) and `verify`.
 
 mod changes;
@@ -17,6 +18,7 @@ mod facts;
 mod file;
 mod fresh;
 mod frozen;
+mod held;
 mod housekeeping;
 mod journal;
 mod new_file;
@@ -27,6 +29,7 @@ mod rows;
 mod run;
 mod settle;
 mod snapshot;
+mod space;
 mod step;
 mod tables;
 mod tx;
@@ -57,6 +60,7 @@ pub use journal::{Journal, Touched};
 pub use new_file::{FinishedFile, NewFile};
 use open::{Loaded, lay_out, load, new_log_id, open_held};
 pub use snapshot::{Piece, Snapshot};
+use space::Space;
 pub use step::Answer;
 pub use tables::{Place, SCHEMA_VERSION};
 use tx::View;
@@ -77,6 +81,16 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// Memory for pages of the file, and for what is not yet in its place there, in bytes.
     pub cache_bytes: usize,
+    /// How much of the disk is kept free, in bytes: below that, writes are refused. If `None`,
+    /// 64 MiB, or an eighth of a smaller disk.
+    pub reserve_bytes: Option<u64>,
+}
+
+impl StoreConfig {
+    /// The file at `path`, so much memory, and the default for the rest.
+    pub fn new(path: PathBuf, cache_bytes: usize) -> Self {
+        Self { path, cache_bytes, reserve_bytes: None }
+    }
 }
 
 /// How the cache is shared out, in eighths: to pages, and to what is fresh. The more may be fresh,
@@ -92,6 +106,7 @@ pub struct Store {
     jobs: SyncSender<Job>,
     events: Events,
     metrics: Arc<Metrics>,
+    space: Arc<Space>,
     /// Tells this log from others.
     log_id: u64,
     failure: watch::Receiver<Option<StoreError>>,
@@ -119,12 +134,14 @@ impl Store {
             info!("created data file {}", path.display());
         }
         let cache_bytes = config.cache_bytes / 8;
-        let (db, gate) = open_held(path, cache_bytes * PAGES_EIGHTHS, Arc::clone(&metrics))?;
+        let space = Space::of(path, config.reserve_bytes);
+        let on = (Arc::clone(&space), Arc::clone(&metrics));
+        let (db, gate) = open_held(path, cache_bytes * PAGES_EIGHTHS, on)?;
         let loaded = catch_unwind(AssertUnwindSafe(|| load(db.begin_read()?)))
             .map_err(|_| OpenError::damaged(path, "its structure makes no sense"))?
             .map_err(|error| OpenError::unreadable(path, error))?;
         gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
-        Self::start(db, loaded, cache_bytes * FRESH_EIGHTHS, (clock, metrics))
+        Self::start(db, loaded, (cache_bytes * FRESH_EIGHTHS, space), (clock, metrics))
     }
 
     /// A store without a file, for tests: it forgets everything when it is closed.
@@ -135,7 +152,8 @@ impl Store {
         let db = Builder::new().create_with_backend(InMemoryBackend::new())?;
         lay_out(&db)?;
         let loaded = load(db.begin_read().map_err(StoreError::from)?)?;
-        Self::start(db, loaded, 1024 * 1024, (clock, Arc::default()))
+        let space = Arc::new(Space::endless());
+        Self::start(db, loaded, (1024 * 1024, space), (clock, Arc::default()))
     }
 
     /// Reads: shows `work` everything committed up to now.
@@ -222,6 +240,7 @@ impl Store {
     /// The [`StoreError`] that keeps them from working.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.read(|tx: ReadTx<'_>| tx.check())?;
+        self.space.check(0)?;
         self.write("check", |tx| tx.check()).await
     }
 
@@ -241,6 +260,7 @@ impl Store {
     /// # Errors
     /// The [`StoreError`] that the writer ended with, if it did not end well.
     pub fn close(&self) -> Result<(), StoreError> {
+        self.space.close();
         // A writer that has ended needs no telling.
         let _told = self.jobs.send(Job::Close);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -256,7 +276,7 @@ impl Store {
     fn start(
         db: Database,
         Loaded { view, next, settled, log_id }: Loaded,
-        fresh_bytes: usize,
+        (fresh_bytes, space): (usize, Arc<Space>),
         (clock, metrics): (Clock, Arc<Metrics>),
     ) -> Result<Self, OpenError> {
         let view = Arc::new(RwLock::new(view));
@@ -273,6 +293,7 @@ impl Store {
             metrics: Arc::clone(&metrics),
             fresh_bytes,
             hold: hold.clone(),
+            space: Arc::clone(&space),
         };
         let writer = Writer::new(seat, next, settled);
         let thread = std::thread::Builder::new()
@@ -285,7 +306,7 @@ impl Store {
             })
             .map_err(|error| OpenError::Io(error.to_string()))?;
         let thread = Arc::new(Mutex::new(Some(thread)));
-        Ok(Self { view, jobs, events, metrics, log_id, failure, hold, thread })
+        Ok(Self { view, jobs, events, metrics, space, log_id, failure, hold, thread })
     }
 
     fn ask<T: Send + 'static, E: OperationError>(
@@ -293,6 +314,9 @@ impl Store {
         verb: &'static str,
         work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, E>>, StoreError> {
+        if self.space.is_stalled() {
+            self.space.check(0)?;
+        }
         let (reply, outcome) = oneshot::channel();
         let waiting = Waiting { verb, work, outcome: None, reply };
         self.metrics.writes_waiting.inc();

@@ -136,7 +136,7 @@ pub fn import(
     if let Some(server) = server {
         return feed(server, lines, on_problem, news);
     }
-    let config = StoreConfig { path: data.to_owned(), cache_bytes: CACHE_BYTES };
+    let config = StoreConfig::new(data.to_owned(), CACHE_BYTES);
     let store = Store::open(&config, Clock::system(), Arc::default())?;
     if is_new {
         hand_over(data).map_err(|error| failed(data, &error))?;

@@ -12,6 +12,11 @@ pub struct LimitArgs {
     #[arg(long, value_name = "REQUESTS")]
     pub rate_limit: Option<u32>,
 
+    /// How much of the data file's disk to keep free, in MiB: below that, writes are refused [env:
+    /// ORION_CHAT_RESERVE_MIB] [default: 64, or an eighth of a smaller disk]
+    #[arg(long, value_name = "MIB")]
+    pub reserve_mib: Option<u32>,
+
     /// Who stands in front, on this machine, and tells the callers' addresses [env:
     /// ORION_CHAT_TRUST_PROXY] [default: nobody]
     #[arg(long, value_enum, value_name = "PROXY")]

@@ -14,6 +14,15 @@ const RATE_REQUESTS: u32 = 6000;
 const RATE_PER: Duration = Duration::from_mins(15);
 
 impl Env<'_> {
+    /// How much of the disk to keep free, in bytes.
+    pub(super) fn reserve_bytes(&self, args: &LimitArgs) -> Result<Option<u64>, ConfigError> {
+        let mib = match args.reserve_mib {
+            Some(mib) => Some(mib),
+            None => self.number("ORION_CHAT_RESERVE_MIB")?,
+        };
+        Ok(mib.map(|mib| u64::from(mib) << 20))
+    }
+
     pub(super) fn limits(&self, args: &LimitArgs) -> Result<Limits, ConfigError> {
         let requests = match args.rate_limit {
             Some(requests) => Some(requests),

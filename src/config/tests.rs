@@ -78,6 +78,9 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
     let cache: Shown = |config| (config.server.store.cache_bytes >> 20).to_string();
     let rate: Shown =
         |config| config.server.limits.rate.map_or(0, |rate| rate.requests.get()).to_string();
+    let reserve: Shown = |config| {
+        config.server.store.reserve_bytes.map_or(String::new(), |bytes| (bytes >> 20).to_string())
+    };
     let proxy: Shown =
         |config| config.server.limits.proxy.map_or(String::new(), |proxy| format!("{proxy:?}"));
     let format: Shown = |config| format!("{:?}", config.log_format);
@@ -88,6 +91,7 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
         ("--allow-origin", "ALLOWED_ORIGINS", "https://a.org", "https://b.org", "", origins),
         ("--cache-mib", "ORION_CHAT_CACHE_MIB", "7", "8", "64", cache),
         ("--rate-limit", "RATE_LIMIT_MAX_REQUESTS", "0", "8", "6000", rate),
+        ("--reserve-mib", "ORION_CHAT_RESERVE_MIB", "0", "9", "", reserve),
         ("--trust-proxy", "ORION_CHAT_TRUST_PROXY", "cloudflare", "cloudflare", "", proxy),
         ("--log-format", "ORION_CHAT_LOG_FORMAT", "text", "json", "Text", format),
     ] {

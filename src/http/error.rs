@@ -29,6 +29,9 @@ use super::Rate;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// When to try again what the disk had no room for: somebody must make some.
+const DISK_RETRY_SECS: u64 = 30;
+
 /// A refusal, before it is known which request it answers.
 #[derive(Debug, Clone)]
 pub struct ApiError {
@@ -140,6 +143,13 @@ impl ApiError {
             .retry_after(secs)
             .with_text(RATE_LIMIT, format!(r#""{policy}";r=0;t={secs}"#))
             .with_text(RATE_LIMIT_POLICY, format!(r#""{policy}";q={requests};w={per}"#))
+    }
+
+    /// A 507, or the 503 of who asks whether the service is ready.
+    pub(super) fn disk_full(status: StatusCode) -> Self {
+        let error = "storage is full";
+        let message = "nothing was stored; reading and deleting go on, try again later";
+        Self::new(status, "disk_full", error, message).retry_after(DISK_RETRY_SECS)
     }
 
     /// A 503, as too many listen.
@@ -254,6 +264,8 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         let cause = error.to_string();
         match error {
+            // Told in the log once, and not for each request.
+            StoreError::DiskFull { .. } => Self::disk_full(StatusCode::INSUFFICIENT_STORAGE),
             StoreError::Busy => Self::unavailable("busy", "server is busy", Some(cause)),
             StoreError::Closed => Self::unavailable("stopping", "server is stopping", Some(cause)),
             StoreError::Io(_) | StoreError::Unsettled(_) => {

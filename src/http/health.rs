@@ -2,11 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::model::Timestamp;
+use crate::store::StoreError;
 
 use super::route::Route;
 use super::{ApiError, App};
@@ -40,7 +42,10 @@ pub(super) struct Health {
 
 /// `GET /ready`: whether reads and writes work.
 pub(super) async fn ready(State(app): State<App>) -> Result<impl IntoResponse, ApiError> {
-    app.store.check().await?;
+    app.store.check().await.map_err(|error| match error {
+        StoreError::DiskFull { .. } => ApiError::disk_full(StatusCode::SERVICE_UNAVAILABLE),
+        error => error.into(),
+    })?;
     Ok(Json(Ready { status: "ready" }))
 }
 

@@ -43,6 +43,14 @@ pub enum StoreError {
     /// The writer does not keep up.
     #[error("{QUEUE} operations are waiting for the writer")]
     Busy,
+    /// The disk has no room for a write beyond what is kept free; it was not done.
+    #[error("{free} bytes are free on the data file's disk, and {reserve} are kept free")]
+    DiskFull {
+        /// How much is free, in bytes.
+        free: u64,
+        /// How much is kept free, in bytes.
+        reserve: u64,
+    },
     /// The store was closed.
     #[error("store is closed")]
     Closed,

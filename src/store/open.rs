@@ -13,7 +13,9 @@ use uuid::Uuid;
 use crate::metrics::Metrics;
 
 use super::fresh::Fresh;
+use super::held::{Gate, HeldBackend};
 use super::settle::Settle;
+use super::space::Space;
 use super::step::Step;
 use super::tx::{self, Tables, View};
 use super::writer::Numbers;
@@ -24,8 +26,8 @@ use super::{OpenError, StoreError, file, record, tables};
 pub(super) fn open_held(
     path: &Path,
     cache_bytes: usize,
-    metrics: Arc<Metrics>,
-) -> Result<(Database, Arc<file::Gate<FileBackend>>), OpenError> {
+    on: (Arc<Space>, Arc<Metrics>),
+) -> Result<(Database, Arc<Gate<FileBackend>>), OpenError> {
     let access = |source: std::io::Error| OpenError::Access { path: path.to_owned(), source };
     let file = file::open(path).map_err(access)?;
     let (bytes, inode) = file.metadata().map(|found| (found.len(), found.ino())).map_err(access)?;
@@ -33,7 +35,7 @@ pub(super) fn open_held(
         return Err(OpenError::damaged(path, "it is empty, which a data file never is"));
     }
     let backend = FileBackend::new(file).map_err(|error| OpenError::refused(path, error))?;
-    let (held, gate) = file::HeldBackend::new(backend, metrics);
+    let (held, gate) = HeldBackend::new(backend, on);
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes).set_repair_callback(|repair| {
         let percent = repair.progress() * 100.0;

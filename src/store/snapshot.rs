@@ -10,6 +10,7 @@ use redb::{
     TableDefinition, TableHandle as _,
 };
 
+use super::space::Space;
 use super::tables::{NAMED, NUMBERED};
 use super::{OpenError, StoreError, open_held};
 
@@ -42,7 +43,8 @@ impl Snapshot {
     /// # Errors
     /// [`OpenError`]
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (db, _never_let_through) = open_held(path, CACHE_BYTES, Arc::default())?;
+        let on = (Arc::new(Space::endless()), Arc::default());
+        let (db, _never_let_through) = open_held(path, CACHE_BYTES, on)?;
         let tx = db.begin_read().map_err(|error| OpenError::unreadable(path, error.into()))?;
         Ok(Self { tx: Arc::new(tx), _opened: Some(db) })
     }

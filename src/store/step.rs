@@ -107,6 +107,16 @@ impl Step {
         self.user_id().map_or(0, |user| user.as_str().len()) + 30 + rest
     }
 
+    /// Whether it deletes something.
+    pub(super) fn deletes(&self) -> bool {
+        matches!(self, Self::DeleteSession { .. } | Self::DeleteMessage { .. })
+    }
+
+    /// Whether it is the replica's: what it does not need of the log any more may go.
+    pub(super) fn is_note(&self) -> bool {
+        matches!(self, Self::PutNote { .. } | Self::Mirrored { .. })
+    }
+
     /// When it was done; `None` of what is nobody's.
     pub(super) fn at(&self) -> Option<Timestamp> {
         Some(match self {

@@ -18,7 +18,7 @@ fn session_id(id: &str) -> SessionId {
 }
 
 fn config(folder: &tempfile::TempDir, cache_bytes: usize) -> StoreConfig {
-    StoreConfig { path: folder.path().join("test.redb"), cache_bytes }
+    StoreConfig::new(folder.path().join("test.redb"), cache_bytes)
 }
 
 /// A clock that ticks a microsecond with each look at it.

@@ -31,6 +31,7 @@ use super::changes;
 use super::housekeeping;
 use super::record;
 use super::settle::Settle;
+use super::space::Space;
 use super::step::Step;
 use super::tables::{META, NEXT_SESSION, SEQ_TO_STEPS, SETTLED};
 use super::tx::{Done, Tables, View, WriteTx, read_number};
@@ -58,6 +59,8 @@ const BATCHES_PER_CHORE: u32 = 64;
 
 /// The log keeps this many steps that are settled, a GB or so...
 const KEEP_STEPS: u64 = 1_000_000;
+/// ...or this many, when its disk is full...
+const KEEP_STEPS_WHEN_FULL: u64 = 1_000;
 /// ...and none that is older than this.
 const KEEP_AGE_SECS: u64 = 7 * DAY_SECS;
 
@@ -97,6 +100,8 @@ pub(super) struct Seat {
     pub(super) metrics: Arc<Metrics>,
     /// How much may be fresh before batches settle some of it on their way.
     pub(super) fresh_bytes: usize,
+    /// The room on the disk.
+    pub(super) space: Arc<Space>,
     /// The number of the step behind which the log must be kept.
     pub(super) hold: Hold,
 }
@@ -181,8 +186,10 @@ impl Writer {
             }
             while self.view().fresh.bytes() > self.seat.fresh_bytes && self.settle_some()? {}
         }
-        while self.settle_some()? {}
-        self.make_quick_to_open()?;
+        while self.seat.space.may_tidy() && self.settle_some()? {}
+        if self.seat.space.may_tidy() {
+            self.make_quick_to_open()?;
+        }
         self.seat.db.close().map_err(StoreError::from)
     }
 
@@ -213,7 +220,10 @@ impl Writer {
 
     /// Does a part of what is left to do when nobody asks for anything.
     fn rest(&mut self) -> Result<(), StoreError> {
-        self.resting = true;
+        self.resting = self.seat.space.may_tidy();
+        if !self.resting {
+            return Ok(());
+        }
         if self.settle_some()? {
             return Ok(());
         }
@@ -243,8 +253,8 @@ impl Writer {
     fn commit_batch(&mut self, mut batch: Vec<Box<dyn Operation>>) -> Result<(), StoreError> {
         self.batches += 1;
         match self.run_batch(&mut batch) {
-            Ok(done) => self.commit_and_answer(batch, done),
-            Err(_) => batch.into_iter().try_for_each(|operation| self.commit_alone(operation)),
+            Ok(done) if self.has_room(&done) => self.commit_and_answer(batch, done),
+            _ => batch.into_iter().try_for_each(|operation| self.commit_alone(operation)),
         }
     }
 
@@ -259,8 +269,9 @@ impl Writer {
             self.settle_some()?;
             done = self.run_batch(&mut batch);
         }
-        match done {
+        match done.and_then(|done| self.make_room(&done).map(|()| done)) {
             Ok(done) => self.commit_and_answer(batch, done),
+            Err(error) if error.is_fatal() => Err(error),
             Err(error) => {
                 for operation in batch {
                     operation.fail(error.clone());
@@ -268,6 +279,26 @@ impl Writer {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the disk has room for what was done, and for settling it and all that is fresh.
+    fn has_room(&self, done: &Done) -> bool {
+        let bytes = done.bytes() + self.view().fresh.bytes();
+        done.steps.is_empty() || self.seat.space.has_room(bytes)
+    }
+
+    /// Sees to it that the disk has room for what one operation did.
+    fn make_room(&mut self, done: &Done) -> Result<(), StoreError> {
+        if self.has_room(done) {
+            return Ok(());
+        }
+        if done.makes_room() {
+            return self.seat.space.check_deletion();
+        }
+        // What is settled needs no room any more.
+        while self.seat.space.may_tidy() && self.settle_some()? {}
+        self.chores = true;
+        self.seat.space.check(done.bytes())
     }
 
     /// Runs the operations one after the other, each seeing what those before it did.
@@ -317,7 +348,7 @@ impl Writer {
                 next.seq += u64::try_from(piece.len()).unwrap_or(u64::MAX);
             }
         }
-        commit(transaction)?;
+        self.commit(transaction)?;
         let first = std::mem::replace(&mut self.next, next).seq;
         (self.dirty, self.chores) = (true, true);
         self.show(|view| {
@@ -350,7 +381,7 @@ impl Writer {
                 return Ok(true);
             }
         }
-        commit(transaction)?;
+        self.commit(transaction)?;
         self.seat.metrics.settle_duration_seconds.took(began.elapsed());
         (self.dirty, self.chores) = (true, true);
         self.cycle.users.drain(..settled.len());
@@ -409,6 +440,7 @@ impl Writer {
         let now = self.seat.clock.now().as_secs();
         let ago = |secs| Timestamp::from_micros(now.saturating_sub(secs) * 1_000_000);
         let (before, answered_before) = (ago(KEEP_AGE_SECS), ago(KEEP_ANSWERS_SECS));
+        let keep = if self.seat.space.is_refusing() { KEEP_STEPS_WHEN_FULL } else { KEEP_STEPS };
         let transaction = self.begin()?;
         let worked = catch_unwind(AssertUnwindSafe(|| {
             let meta = transaction.open_table(META)?;
@@ -417,13 +449,14 @@ impl Writer {
             Ok::<_, StoreError>(
                 housekeeping::sweep(&transaction, CHORE)?
                     || housekeeping::forget_answers(&transaction, answered_before, CHORE)?
-                    || housekeeping::prune(&transaction, needless, before, KEEP_STEPS, CHORE)?,
+                    || housekeeping::prune(&transaction, needless, before, keep, CHORE)?,
             )
         }));
         match worked.unwrap_or(Err(StoreError::Panicked)) {
-            Ok(true) => commit(transaction)?,
+            Ok(true) => self.commit(transaction)?,
             Ok(false) => {
                 self.chores = false;
+                self.seat.space.tidied();
                 return abort(transaction);
             }
             Err(error) if error.is_fatal() => return Err(error),
@@ -435,6 +468,7 @@ impl Writer {
             }
         }
         self.dirty = true;
+        self.seat.space.freed();
         self.show(|_| ())
     }
 
@@ -451,7 +485,7 @@ impl Writer {
         }
         let mut transaction = self.begin()?;
         transaction.set_quick_repair(true);
-        commit(transaction)?;
+        self.commit(transaction)?;
         self.dirty = false;
         debug!("made the data file quick to open after a crash");
         self.show(|_| ())
@@ -475,12 +509,14 @@ impl Writer {
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
         Ok(self.seat.db.begin_write()?)
     }
-}
 
-/// Commits. A panic on the way leaves redb in a state from which only opening again helps.
-fn commit(transaction: WriteTransaction) -> Result<(), StoreError> {
-    catch_unwind(AssertUnwindSafe(|| transaction.commit()))
-        .map_or(Err(StoreError::Panicked), |committed| Ok(committed?))
+    /// Commits. A panic on the way leaves redb in a state from which only opening again helps.
+    fn commit(&self, transaction: WriteTransaction) -> Result<(), StoreError> {
+        catch_unwind(AssertUnwindSafe(|| transaction.commit()))
+            .map_or(Err(StoreError::Panicked), |committed| Ok(committed?))?;
+        self.seat.space.committed();
+        Ok(())
+    }
 }
 
 fn abort(transaction: WriteTransaction) -> Result<(), StoreError> {

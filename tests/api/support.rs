@@ -121,7 +121,7 @@ impl Setup {
         };
         let config = ServerConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
-            store: StoreConfig { path: folder.path().join("test.redb"), cache_bytes: 8 << 20 },
+            store: StoreConfig::new(folder.path().join("test.redb"), 8 << 20),
             postgres: None,
             auth,
             origins: AllowedOrigins::defaults(),

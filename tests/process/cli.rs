@@ -67,6 +67,7 @@ fn help_names_each_flag_with_its_variable_and_each_exit_code() {
             ("--allow-origin <ORIGIN>", "ALLOWED_ORIGINS", "the portal's"),
             ("--cache-mib <MIB>", "ORION_CHAT_CACHE_MIB", "64"),
             ("--rate-limit <REQUESTS>", "RATE_LIMIT_MAX_REQUESTS", "6000"),
+            ("--reserve-mib <MIB>", "ORION_CHAT_RESERVE_MIB", "64"),
             ("--trust-proxy <PROXY>", "ORION_CHAT_TRUST_PROXY", "nobody"),
             ("--log-format <LOG_FORMAT>", "ORION_CHAT_LOG_FORMAT", "text"),
         ] {

@@ -8,6 +8,7 @@
 mod care;
 mod cli;
 mod crash;
+mod disk;
 mod health;
 mod limits;
 mod rewrites;

@@ -28,7 +28,7 @@ pub(crate) fn open(path: &Path) -> Result<Store, OpenError> {
 }
 
 pub(crate) fn open_at(path: &Path, clock: Clock) -> Result<Store, OpenError> {
-    Store::open(&StoreConfig { path: path.to_owned(), cache_bytes: 1 << 20 }, clock, Arc::default())
+    Store::open(&StoreConfig::new(path.to_owned(), 1 << 20), clock, Arc::default())
 }
 
 /// What is wrong with what it shows.

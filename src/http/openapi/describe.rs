@@ -139,6 +139,7 @@ pub(in crate::http) fn edit_message() -> Doc {
 pub(in crate::http) fn delete_message() -> Doc {
     of_message("deleteMessage", "Deletes a message")
         .gives::<Deleted>(200, "it is gone", &[])
+        .refuses(&[507])
         .matching()
 }
 
@@ -212,7 +213,7 @@ pub(in crate::http) fn delete_by_path() -> Doc {
     Doc::new("deleteSessionByPath", SESSIONS, "Deletes a session and its messages")
         .path::<SessionId>("sessionId", "tides")
         .gives::<Deleted>(200, "it is gone", &[])
-        .refuses(&[404])
+        .refuses(&[404, 507])
         .matching()
 }
 

@@ -102,7 +102,7 @@ impl Doc {
         let name = T::name().into_owned();
         self.body = Some(DocBody { name, schema: T::schema(), example, types, either: Vec::new() });
         T::schemas(&mut self.schemas);
-        self.refuses(&[408, 415])
+        self.refuses(&[408, 415, 507])
     }
 
     /// Its body has at least one of these members.

@@ -19,7 +19,7 @@ enum Codes {
 
 use Codes::{Known, Like};
 
-const REFUSALS: [(u16, Codes, &str); 15] = [
+const REFUSALS: [(u16, Codes, &str); 16] = [
     (400, Like("^(missing|invalid)_[a-z_]+$"), "a value is missing or breaks a rule"),
     (
         401,
@@ -52,9 +52,17 @@ const REFUSALS: [(u16, Codes, &str); 15] = [
     (500, Known(&["internal"]), "a fault of the server, whose log has more by the request id"),
     (
         503,
-        Known(&["busy", "stopping", "storage_failed", "timeout", "too_many_listeners"]),
+        Known(&[
+            "busy",
+            "disk_full",
+            "stopping",
+            "storage_failed",
+            "timeout",
+            "too_many_listeners",
+        ]),
         "try again later",
     ),
+    (507, Known(&["disk_full"]), "the disk has no room; reading and deleting go on"),
 ];
 
 /// Those as responses that operations refer to by [`name`].
@@ -67,7 +75,7 @@ pub(super) fn responses() -> impl Iterator<Item = (String, Response)> {
                 .header("Retry-After", text_header("seconds to wait"))
                 .header("RateLimit-Policy", text_header("with rate_limited: what the limit is"))
                 .header("RateLimit", text_header("with rate_limited: what is left of it")),
-            503 => response.header("Retry-After", text_header("seconds to wait")),
+            503 | 507 => response.header("Retry-After", text_header("seconds to wait")),
             _ => response,
         };
         (name(*status), body(response, codes).build())

@@ -33,6 +33,18 @@ pub(in crate::store) struct Done {
     pub(in crate::store) next_session: u64,
 }
 
+impl Done {
+    /// How long it is on disk, or a little less.
+    pub(in crate::store) fn bytes(&self) -> usize {
+        self.steps.iter().map(Step::bytes).sum()
+    }
+
+    /// Whether there will be more room by it.
+    pub(in crate::store) fn makes_room(&self) -> bool {
+        self.steps.iter().any(Step::deletes) || self.steps.iter().all(Step::is_note)
+    }
+}
+
 /// A message to be stored.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
