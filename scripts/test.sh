@@ -68,6 +68,7 @@ else
   step browser scripts/browser.sh
   step 'made-up calls' scripts/check-openapi.sh
 fi
+step metrics scripts/check-metrics.sh
 step dependencies cargo deny --locked check bans licenses sources
 if [[ $advisories ]]; then
   step advisories cargo deny --locked check advisories

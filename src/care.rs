@@ -20,7 +20,7 @@ use crate::store::{FinishedFile, NewFile, Note, OpenError, Snapshot, StoreError}
 pub use exchange::{Lines, export, export_to, import, stored};
 pub use news::{News, Unit};
 pub use restore::{Restored, restore};
-use source::Source;
+use source::{Server, Source};
 
 /// Why something could not be done. Each text says what, why and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,12 @@ pub enum CareError {
         socket: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// No server has the file.
+    #[error("no server has the data file {path}; start one, or name another file with --data", path = path.display())]
+    NoServer {
+        /// The file.
+        path: PathBuf,
     },
     /// The server broke off.
     #[error("the server broke off: {0}; nothing was changed: see its log and try again")]
@@ -132,6 +138,16 @@ pub fn verify(data: &Path, news: &mut dyn FnMut(News<'_>)) -> Result<u64, CareEr
     let (records, problems) = Source::of(data)?.verify(news)?;
     sound(data, problems, "restore a backup")?;
     Ok(records)
+}
+
+/// How the server is doing that has the data file at `data`, in JSON: a
+/// [`Status`](crate::status::Status).
+///
+/// # Errors
+/// [`CareError::NoServer`] if none has it, [`CareError::Ask`] if it cannot be asked.
+pub fn status(data: &Path) -> Result<String, CareError> {
+    let server = Server::of(data)?;
+    server.ok_or_else(|| CareError::NoServer { path: data.to_owned() })?.status()
 }
 
 /// A copy of the data file at `data` that is to stand at `target`, checked.

@@ -3,6 +3,7 @@
 
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help")]
 
+mod admin;
 mod care;
 mod env;
 mod health;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::store::SCHEMA_VERSION;
 
+pub use admin::AdminArgs;
 pub use care::{ExportArgs, ImportArgs};
 pub use env::EnvArgs;
 pub use health::HealthArgs;
@@ -37,7 +39,7 @@ pub use token::TokenArgs;
 #[command(after_help = "\
 Secrets come by environment only: ORION_SHARED_JWT_SECRET or ORION_SHARED_JWT_SECRET_FILE (and \
 _PREVIOUS for rotation) switch tokens on; see the README for the rest.\n\n\
-Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 1 not healthy, 2 usage, 65 a line of an import was refused, 66 it cannot be read, 73 data file cannot be created or written, \
+Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 1 not healthy, or no server has the data file, 2 usage, 65 a line of an import was refused, 66 it cannot be read, 73 data file cannot be created or written, \
 74 I/O error or damaged file, 75 data file in use, 78 bad configuration, 98 address in use.")]
 pub struct Cli {
     /// What to do.
@@ -53,6 +55,17 @@ pub struct Cli {
 pub enum Command {
     /// Serve until SIGTERM or SIGINT (the default).
     Serve(ServeArgs),
+    /// Show how the server is doing: its data, requests, latencies, listeners and warnings.
+    ///
+    /// Asks the server that has the data file, on this machine. Ends with 1 if none has.
+    Status {
+        /// As JSON, for scripts
+        #[arg(long)]
+        json: bool,
+        /// Of which data file.
+        #[command(flatten)]
+        data: DataArgs,
+    },
     /// Write a checked copy of the data file, while a server has it or not.
     ///
     /// It holds all that was acknowledged before it began, and takes its name when it is whole, in

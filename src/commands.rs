@@ -7,6 +7,7 @@ mod log;
 mod manual;
 mod progress;
 mod serve;
+mod status;
 mod token;
 
 use std::io::Write as _;
@@ -25,6 +26,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var_os(name);
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::serve(config::load(args, variable)?),
+        Command::Status { json, data } => {
+            care::look_after(|| status::status(&config::data(data, variable), json))
+        }
         Command::Backup { file, data } => {
             care::look_after(|| care::backup(&config::data(data, variable), file))
         }

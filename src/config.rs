@@ -4,6 +4,7 @@
 //! empty variable counts as unset. Sections live beside the code that they configure.
 
 mod access;
+mod admin;
 mod env;
 mod env_file;
 mod error;
@@ -59,6 +60,7 @@ pub fn load(
     };
     let server = ServerConfig {
         listen,
+        admin: env.admin(args.admin)?,
         store: StoreConfig {
             path: args.data.unwrap_or_else(|| env.data()),
             cache_bytes: usize::try_from(cache_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),

@@ -15,6 +15,7 @@ use std::net::Shutdown;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::status::Pulse;
 use crate::store::Store;
 
 pub use answer::answer;
@@ -68,12 +70,19 @@ impl Control {
     }
 
     /// Answers until `stopping` is cancelled; what is being answered then is broken off.
-    pub async fn run(self, store: Store, tasks: TaskTracker, stopping: CancellationToken) {
+    pub async fn run(
+        self,
+        store: Store,
+        pulse: Arc<Pulse>,
+        tasks: TaskTracker,
+        stopping: CancellationToken,
+    ) {
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 stream = self.accept() => {
-                    tasks.spawn(serve(stream, store.clone(), tasks.clone(), stopping.clone()));
+                    let asked = (store.clone(), Arc::clone(&pulse));
+                    tasks.spawn(serve(stream, asked, tasks.clone(), stopping.clone()));
                 }
             }
         }
@@ -105,11 +114,16 @@ impl Drop for Control {
     }
 }
 
-async fn serve(stream: UnixStream, store: Store, tasks: TaskTracker, stopping: CancellationToken) {
+async fn serve(
+    stream: UnixStream,
+    (store, pulse): (Store, Arc<Pulse>),
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+) {
     let Ok(door) = stream.try_clone() else {
         return;
     };
-    let mut work = tasks.spawn_blocking(move || answer(&stream, &store));
+    let mut work = tasks.spawn_blocking(move || answer(&stream, &store, Some(&pulse)));
     let answered = tokio::select! {
         answered = &mut work => answered,
         () = stopping.cancelled() => {

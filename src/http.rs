@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod cors;
 
+mod admin;
 mod asset;
 mod body;
 mod docs;
@@ -56,6 +57,7 @@ use requests::Requests;
 use route::Route;
 use search::Turns;
 
+pub use admin::{AdminFacts, router as admin_router};
 pub use error::ApiError;
 pub use rate::{Proxy, Rate};
 

@@ -25,6 +25,7 @@
 //! - [`store`]: the data file; all that knows redb.
 //! - [`sync`]: PostgreSQL as a replica: what is sent there and taken from there.
 //! - [`events`]: wakes those who follow a user's changes.
+//! - [`status`]: how a server is doing, on one screen.
 //! - [`metrics`]: what is counted and measured.
 //! - [`model`]: the nouns and their rules.
 //! - [`nss`]: keeps a static binary's name lookups within it.
@@ -50,5 +51,6 @@ pub mod nss;
 pub mod search;
 pub mod server;
 pub mod sessions;
+pub mod status;
 pub mod store;
 pub mod sync;

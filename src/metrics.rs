@@ -10,6 +10,8 @@ mod process;
 mod text;
 
 use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::info::Info;
@@ -30,6 +32,8 @@ macro_rules! metrics {
         #[derive(Debug)]
         pub struct Metrics {
             $($(#[doc = $help])+ pub $field: $kind,)+
+            /// The handles of all routes.
+            routes: Mutex<Vec<Requests>>,
             registry: Registry,
         }
 
@@ -45,7 +49,7 @@ macro_rules! metrics {
                 let version = [("version", env!("CARGO_PKG_VERSION"))];
                 registry.register("orion_chat_build", "What was built", Info::new(version));
                 registry.register_collector(Box::new(process::Process));
-                Self { $($field,)+ registry }
+                Self { $($field,)+ routes: Mutex::default(), registry }
             }
         }
     };
@@ -118,9 +122,55 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Where the requests of a route are counted, and their answers by the class of their status.
+    /// To be taken once.
+    pub fn route(&self, method: &'static str, route: &'static str) -> Requests {
+        let count =
+            |status| self.http_requests.get_or_create_owned(&RouteStatus { method, route, status });
+        let requests = Requests {
+            classes: CLASSES.map(count),
+            duration: self
+                .http_request_duration_seconds
+                .get_or_create_owned(&RouteName { method, route }),
+        };
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner).push(requests.clone());
+        requests
+    }
+
+    /// How long all requests took, and how many of them failed by our fault.
+    pub fn answered(&self) -> (Counts, u64) {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut took, mut failed) = (Counts::default(), 0);
+        for route in routes.iter() {
+            took.add(&route.duration.counts());
+            failed += route.classes.last().map_or(0, Counter::get);
+        }
+        (took, failed)
+    }
+
     /// All of it as text, for Prometheus or what speaks as it does.
     pub fn text(&self, format: Format) -> String {
         format.of(&self.registry)
+    }
+}
+
+/// Classes of statuses, by their first digit.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Where the requests of one route are counted. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Requests {
+    classes: [Counter; 5],
+    duration: Durations,
+}
+
+impl Requests {
+    /// One was answered with this status, after so long.
+    pub fn answered(&self, status: u16, took: Duration) {
+        self.duration.took(took);
+        if let Some(count) = self.classes.get(usize::from(status / 100).wrapping_sub(1)) {
+            count.inc();
+        }
     }
 }
 

@@ -3,16 +3,20 @@
 //! [`Server::bind`] returns when connections are accepted, so that whoever waits for it can call
 //! at once; [`Server::run`] returns when the last request was answered and the file is closed.
 
+mod accept;
+mod admin;
 mod connection;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -20,25 +24,28 @@ use tracing::{info, warn};
 use crate::control::Control;
 use crate::http::auth::Auth;
 use crate::http::cors::{AllowedOrigins, Cors};
-use crate::http::{self, App, Limits};
-use crate::metrics::{Metrics, Present};
+use crate::http::{self, AdminFacts, App, Limits};
+use crate::metrics::{Gauge, Metrics};
 use crate::model::Clock;
+use crate::status::{self, Facts, Pulse};
 use crate::store::{OpenError, Store, StoreConfig, StoreError};
 use crate::sync::{Replica, Target};
 
+use accept::Accept;
+use admin::Admin;
+pub use admin::AdminConfig;
 pub use connection::Patience;
 
 /// How many connections wait to be accepted before the system refuses more.
 const BACKLOG: u32 = 1024;
-
-/// How long accepting pauses when no connection can be had, as when descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a server is made of.
 #[derive(Debug)]
 pub struct ServerConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where operators and their tools ask, if anywhere.
+    pub admin: Option<AdminConfig>,
     /// Where the data is.
     pub store: StoreConfig,
     /// PostgreSQL, if it is to be kept the same.
@@ -62,6 +69,7 @@ pub struct ServerConfig {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    admin: Option<Admin>,
     metrics: Arc<Metrics>,
     store: Store,
     /// None where it could not be opened, which keeps nobody from being served.
@@ -69,6 +77,12 @@ pub struct Server {
     replica: Option<Replica>,
     app: App,
     more: Router<App>,
+    clock: Clock,
+    data: PathBuf,
+    /// What it was made of, as it is shown.
+    shown: String,
+    /// What works and is no good.
+    warnings: Vec<String>,
     patience: Patience,
     max_connections: usize,
     drain: Duration,
@@ -79,17 +93,21 @@ pub struct Server {
 pub enum StartError {
     /// Another process listens there.
     #[error(
-        "cannot listen on {address}: it is in use by another process; stop that one or choose another address with --listen"
+        "cannot listen on {address}: it is in use by another process; stop that one or choose another address with {flag}"
     )]
     AddressInUse {
         /// The address.
         address: SocketAddr,
+        /// What chooses it.
+        flag: &'static str,
     },
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    #[error("cannot listen on {address}: {source}; choose another address with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// What chooses it.
+        flag: &'static str,
         /// What the system says.
         source: io::Error,
     },
@@ -99,43 +117,59 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Takes the address, then opens the data file: in this order, so that a server that cannot
+    /// Takes the addresses, then opens the data file: in this order, so that a server that cannot
     /// serve does not touch the file.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn bind(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
+        let (shown, flag) = (format!("{config:#?}\n"), "--listen");
         let listener = listen(config.listen).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartError::AddressInUse { address: config.listen },
-            _ => StartError::Listen { address: config.listen, source },
+            io::ErrorKind::AddrInUse => StartError::AddressInUse { address: config.listen, flag },
+            _ => StartError::Listen { address: config.listen, flag, source },
         })?;
         let address = listener.local_addr();
-        let address =
-            address.map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let address = address.map_err(|source| StartError::Listen {
+            address: config.listen,
+            flag,
+            source,
+        })?;
+        let mut warnings = Vec::new();
+        let admin = config.admin.map(|admin| Admin::bind(admin, &mut warnings)).transpose()?;
         let (data, at, opened_by) = (config.store.path.clone(), config.store, clock.clone());
         let metrics = Arc::new(Metrics::new());
         let counted = Arc::clone(&metrics);
         let opening = tokio::task::spawn_blocking(move || Store::open(&at, opened_by, counted));
         let store = opening.await.map_err(|error| OpenError::Io(error.to_string()))??;
-        let control = Control::open(&data).inspect_err(|error| {
+        let control = Control::open(&data).map_err(|error| {
             let data = data.display();
-            warn!(%error, "no control socket beside {data}: {error}; backups need a stopped server");
+            warnings.push(format!(
+                "no control socket beside {data}: {error}; backups need a stopped server"
+            ));
         });
         let replica = config.postgres.map(|target| {
             Replica::new(target, store.clone(), clock.clone())
                 .map_err(|error| OpenError::unreadable(&data, error))
         });
         let replica = replica.transpose()?;
+        for warning in &warnings {
+            warn!("{warning}");
+        }
         let cors = Cors::new(config.origins);
         Ok(Self {
             listener,
             address,
-            app: App::new(store.clone(), config.auth, cors, clock, config.limits),
+            admin: admin.flatten(),
+            app: App::new(store.clone(), config.auth, cors, clock.clone(), config.limits),
             metrics,
             store,
             control: control.ok(),
             replica,
             more: Router::new(),
+            clock,
+            data,
+            shown,
+            warnings,
             patience: config.patience,
             max_connections: config.max_connections,
             drain: config.drain,
@@ -153,6 +187,18 @@ impl Server {
         self.address
     }
 
+    /// Where operators and their tools ask, if anywhere.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// Shows `warnings` too to who asks how it is doing.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+
     /// Serves until `stop` is cancelled or the store fails; then accepts no more, finishes what
     /// is in flight within the time set for it, and closes the data file.
     ///
@@ -160,21 +206,37 @@ impl Server {
     /// [`StoreError`] when the data file has failed: it must be opened anew, by a new process.
     pub async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
         let (tasks, stopping) = (TaskTracker::new(), stop.child_token());
-        let router = http::router(self.app, self.more);
+        let facts = Facts {
+            address: self.address.to_string(),
+            admin_address: self.admin.as_ref().map(|admin| admin.address.to_string()),
+            path: std::path::absolute(&self.data).unwrap_or(self.data),
+            warnings: self.warnings,
+        };
+        let pulse = Arc::new(Pulse::new(self.store.clone(), self.clock, facts));
+        tasks.spawn(feel(Arc::clone(&pulse), stopping.clone()));
+        let accept = |router, max, connections| Accept {
+            router,
+            patience: self.patience,
+            permits: Arc::new(Semaphore::new(max)),
+            connections,
+            given_up: self.metrics.connections_given_up.clone(),
+            tasks: tasks.clone(),
+            stopping: stopping.clone(),
+        };
+        if let Some(Admin { listener, address }) = self.admin {
+            let facts = AdminFacts { address, config: self.shown, pulse: Arc::clone(&pulse) };
+            let router = http::admin_router(self.app.clone(), facts);
+            let accept = accept(router, admin::MAX_CONNECTIONS, Gauge::default());
+            tasks.spawn(accept.run(listener));
+        }
         if let Some(control) = self.control {
-            tasks.spawn(control.run(self.store.clone(), tasks.clone(), stopping.clone()));
+            tasks.spawn(control.run(self.store.clone(), pulse, tasks.clone(), stopping.clone()));
         }
         if let Some(replica) = self.replica {
             tasks.spawn(replica.run(stopping.clone()));
         }
-        let accept = Accept {
-            router,
-            patience: self.patience,
-            permits: Arc::new(Semaphore::new(self.max_connections)),
-            metrics: self.metrics,
-            tasks: tasks.clone(),
-            stopping: stopping.clone(),
-        };
+        let router = http::router(self.app, self.more);
+        let accept = accept(router, self.max_connections, self.metrics.connections.clone());
         let failed = tokio::select! {
             () = accept.run(self.listener) => None,
             error = self.store.failure() => Some(error),
@@ -204,57 +266,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// What it takes to serve a connection.
-struct Accept {
-    router: Router,
-    patience: Patience,
-    permits: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
-    tasks: TaskTracker,
-    stopping: CancellationToken,
-}
-
-impl Accept {
-    async fn run(&self, listener: TcpListener) {
-        loop {
-            tokio::select! {
-                () = self.stopping.cancelled() => return,
-                (stream, peer, permit) = self.accept(&listener) => self.serve(stream, peer, permit),
-            }
+/// Keeps what is counted now and then, until `stopping` is cancelled.
+async fn feel(pulse: Arc<Pulse>, stopping: CancellationToken) {
+    let mut beats = tokio::time::interval(status::BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            _ = beats.tick() => pulse.beat(),
         }
     }
-
-    /// The next connection, once there is room for it.
-    async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, Permit) {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => return (stream, peer, permit),
-                Err(error) => {
-                    warn!(%error, "cannot accept connections: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, permit: Permit) {
-        let place = Arc::new(http::Connection {
-            peer,
-            behind: self.patience.behind,
-            permit,
-            present: Present::of(&self.metrics.connections),
-            tasks: self.tasks.clone(),
-            stopping: self.stopping.clone(),
-        });
-        let given_up = self.metrics.connections_given_up.clone();
-        let (router, patience) = (self.router.clone(), self.patience);
-        self.tasks.spawn(connection::serve(stream, router, patience, place, given_up));
-    }
 }
-
-/// The room that a connection takes up. The semaphore is never closed, so it is always there.
-type Permit = Option<OwnedSemaphorePermit>;
 
 /// Tells the log what kind of server this is.
 pub fn announce(config: &ServerConfig) {

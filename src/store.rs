@@ -10,7 +10,7 @@
 //! did), `changes` (the log, for those who follow), `fresh`, `tx`
 //! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`, `open`,
 //! `held` and `space` (the disk); and for
-//! those who look after it, `snapshot`, `new_file` (copies) and `verify`.
+//! those who look after it, `snapshot`, `new_file` (copies), `verify`, `stored` (how much there is) and `sizes`.
 
 mod changes;
 mod error;
@@ -28,9 +28,11 @@ mod record;
 mod rows;
 mod run;
 mod settle;
+mod sizes;
 mod snapshot;
 mod space;
 mod step;
+mod stored;
 mod tables;
 mod tx;
 mod verify;
@@ -59,9 +61,11 @@ pub use frozen::Frozen;
 pub use journal::{Journal, Touched};
 pub use new_file::{FinishedFile, NewFile};
 use open::{Loaded, lay_out, load, new_log_id, open_held};
+pub use sizes::{StoreSizes, TableSize};
 pub use snapshot::{Piece, Snapshot};
 use space::Space;
 pub use step::Answer;
+pub use stored::Stored;
 pub use tables::{Place, SCHEMA_VERSION};
 use tx::View;
 pub use tx::{
@@ -188,6 +192,21 @@ impl Store {
     ) -> Result<T, E> {
         let outcome = self.ask(verb, work)?.await;
         self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
+    }
+
+    /// How many sessions and messages there are.
+    pub fn stored(&self) -> Stored {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).stored
+    }
+
+    /// How many bytes its disk has free; `None` of a store in memory.
+    pub fn free_bytes(&self) -> Option<u64> {
+        Some(self.space.free()).filter(|free| *free < u64::MAX)
+    }
+
+    /// Whether writes are refused for want of room on its disk.
+    pub fn is_full(&self) -> bool {
+        self.space.is_refusing() || self.space.is_stalled()
     }
 
     /// What is counted and measured of it, and of what works with it.

@@ -130,6 +130,18 @@ impl Server {
         Self { stream, socket: PathBuf::new(), size: 0 }
     }
 
+    /// How it is doing, in JSON.
+    pub(super) fn status(self) -> Result<String, CareError> {
+        let mut status = String::new();
+        self.ask(&Verb::Status, &mut |frame| {
+            if let Frame::Status(json) = frame {
+                status = json;
+            }
+            Ok(())
+        })?;
+        Ok(status)
+    }
+
     fn copy(self, target: &Path, news: Hear<'_>) -> Result<FinishedFile, CareError> {
         filled(target, |copy| {
             let mut copied = Copied::new(self.size, news);

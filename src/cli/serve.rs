@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{LimitArgs, PostgresArgs};
+use super::{AdminArgs, LimitArgs, PostgresArgs};
 
 /// How to serve.
 #[derive(Debug, Clone, Default, Args)]
@@ -43,6 +43,10 @@ pub struct ServeArgs {
     /// How to write the log on stderr [env: ORION_CHAT_LOG_FORMAT] [default: text]
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
+
+    /// Where operators and their tools ask.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 
     /// How much callers may take.
     #[command(flatten)]

@@ -55,7 +55,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::TokenUser(_) | Self::User(_) => 2,
-            Self::Unhealthy(_) => 1,
+            Self::Unhealthy(_) | Self::Care(CareError::NoServer { .. }) => 1,
             Self::Config(_)
             | Self::LogFilter(..)
             | Self::Start(StartError::Listen { .. } | StartError::Store(OpenError::Newer { .. })) => {

@@ -29,6 +29,10 @@ pub(super) fn serve(config: Config) -> Result<(), Failure> {
         announce(&config.server);
         let stop = stop_on_signal()?;
         let server = Server::bind(config.server, Clock::system()).await?;
+        let server = server.with_warnings(config.warnings);
+        if let Some(address) = server.admin_address() {
+            info!("metrics on http://{address}/metrics");
+        }
         info!("listening on http://{}", server.address());
         server.run(stop).await?;
         info!("stopped");

@@ -86,7 +86,7 @@ impl Env<'_> {
     }
 }
 
-fn resolve(value: String) -> Result<SocketAddr, ConfigError> {
+pub(super) fn resolve(value: String) -> Result<SocketAddr, ConfigError> {
     look_up(&value).map_err(|reason| ConfigError::Listen { value, reason })
 }
 

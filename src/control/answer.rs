@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::exchange::{ExportError, Import, OnProblem, Told, export};
 use crate::model::UserId;
+use crate::status::Pulse;
 use crate::store::{Note, Snapshot, Store};
 
 use super::frame::{write_piece, write_text};
@@ -22,11 +23,16 @@ const VERB_BYTES: u64 = 2048;
 /// How much of an export is sent at once.
 const TEXT_BYTES: usize = 64 * 1024;
 
-/// Reads a verb and answers it; gives its name, or none if the other end says nothing. Blocks.
+/// Reads a verb and answers it; gives its name, or none if the other end says nothing. `pulse` is that
+/// of the server, if there is one. Blocks.
 ///
 /// # Errors
 /// What the system says when the other end cannot be heard or told.
-pub fn answer(stream: &UnixStream, store: &Store) -> io::Result<Option<&'static str>> {
+pub fn answer(
+    stream: &UnixStream,
+    store: &Store,
+    pulse: Option<&Pulse>,
+) -> io::Result<Option<&'static str>> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -43,8 +49,13 @@ pub fn answer(stream: &UnixStream, store: &Store) -> io::Result<Option<&'static 
     };
     let name = verb.name();
     match verb {
-        Verb::Backup => backup(&store.snapshot(), &mut out)?,
+        Verb::Backup => {
+            backup(&store.snapshot(), &mut out)?;
+            out.flush()?;
+            pulse.into_iter().for_each(Pulse::backed_up);
+        }
         Verb::Verify => verify(&store.snapshot(), &mut out)?,
+        Verb::Status => status(pulse, &mut out)?,
         Verb::Export(user) => export_lines(store.snapshot(), user.as_ref(), &mut out)?,
         Verb::Import(on_problem) => {
             // Whoever types it may take a while, and keeps nobody waiting.
@@ -80,6 +91,16 @@ fn verify(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
     match records {
         Some(records) => Frame::Done(records).write(out),
         None => Ok(()),
+    }
+}
+
+fn status(pulse: Option<&Pulse>, out: &mut impl Write) -> io::Result<()> {
+    match pulse {
+        Some(pulse) => {
+            Frame::Status(pulse.status().to_json()).write(out)?;
+            Frame::Done(0).write(out)
+        }
+        None => Frame::Failed("no server has the file".to_owned()).write(out),
     }
 }
 

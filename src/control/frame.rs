@@ -23,6 +23,8 @@ pub enum Frame {
     Text(Vec<u8>),
     /// So many sessions and messages were sent or stored.
     Tally(Tally),
+    /// How the server is doing, in JSON.
+    Status(String),
     /// That was all; so many records were sent or looked at.
     Done(u64),
     /// It cannot go on.
@@ -57,6 +59,7 @@ impl Frame {
             Self::Checked(records) => write(out, b'N', &[&records.to_be_bytes()]),
             Self::Problem(what) => write(out, b'P', &[what.as_bytes()]),
             Self::Text(text) => write_text(out, text),
+            Self::Status(json) => write(out, b'H', &[json.as_bytes()]),
             Self::Tally(tally) => {
                 let Tally { sessions, messages, there, problems } = tally;
                 let numbers = [sessions, messages, there, problems].map(|n| n.to_be_bytes());
@@ -100,6 +103,7 @@ impl Frame {
             b'N' => number(content).map(Self::Checked),
             b'P' => text(content).map(Self::Problem),
             b'L' => Some(Self::Text(content)),
+            b'H' => text(content).map(Self::Status),
             b'S' => {
                 let (numbers, []) = content.as_chunks::<8>() else { return None };
                 let numbers = <[_; 4]>::try_from(numbers).ok()?.map(u64::from_be_bytes);
@@ -141,6 +145,7 @@ mod tests {
             Frame::Problem("a run is damaged".to_owned()),
             Frame::Text(b"{}\n".to_vec()),
             Frame::Tally(Tally { sessions: 1, messages: 2, there: 3, problems: u64::MAX }),
+            Frame::Status("{}".to_owned()),
             Frame::Failed(String::new()),
             Frame::Done(7),
         ];

@@ -12,6 +12,8 @@ pub enum Verb {
     Backup,
     /// What is wrong with it.
     Verify,
+    /// How the server is doing.
+    Status,
     /// All sessions and messages, or those of one user.
     Export(Option<UserId>),
     /// To take sessions and messages in.
@@ -24,6 +26,7 @@ impl Verb {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("backup", "") => Some(Self::Backup),
             ("verify", "") => Some(Self::Verify),
+            ("status", "") => Some(Self::Status),
             ("export", "") => Some(Self::Export(None)),
             ("export", user) => UserId::parse(user).ok().map(|user| Self::Export(Some(user))),
             ("import", "") => Some(Self::Import(OnProblem::Stop)),
@@ -37,6 +40,7 @@ impl Verb {
         match self {
             Self::Backup => "backup",
             Self::Verify => "verify",
+            Self::Status => "status",
             Self::Export(_) => "export",
             Self::Import(_) => "import",
         }
@@ -65,6 +69,7 @@ mod tests {
         for verb in [
             Verb::Backup,
             Verb::Verify,
+            Verb::Status,
             Verb::Export(None),
             Verb::Export(Some(ann)),
             Verb::Import(OnProblem::Stop),

@@ -26,6 +26,7 @@ use super::{ApiError, App};
 
 use jwt::Verifier;
 
+pub(super) use local::{names_this_machine, was_passed_on};
 pub(super) use tickets::Tickets;
 
 /// How callers are told apart.

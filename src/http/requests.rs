@@ -8,12 +8,9 @@ use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
 
-use crate::metrics::{Counter, Durations, Gauge, Metrics, Present, RouteName, RouteStatus};
+use crate::metrics::{Gauge, Metrics, Present, Requests as Handles};
 
 use super::route::Route;
-
-/// Classes of statuses, by their first digit.
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Where requests are counted.
 #[derive(Debug)]
@@ -24,13 +21,6 @@ pub(super) struct Requests {
     /// Other paths.
     unknown: Handles,
     in_flight: Gauge,
-}
-
-/// Where the requests of one route are counted.
-#[derive(Debug)]
-struct Handles {
-    classes: [Counter; 5],
-    duration: Durations,
 }
 
 /// A request that is being worked on.
@@ -46,7 +36,7 @@ impl Requests {
     pub(super) fn new(routes: &[Route], metrics: &Metrics) -> Self {
         let mut methods = BTreeMap::<_, Vec<_>>::new();
         for Route { method, path, .. } in routes {
-            let handles = Handles::new(metrics, method_name(method), path);
+            let handles = metrics.route(method_name(method), path);
             methods.entry(*path).or_default().push((method.clone(), handles));
         }
         let mut paths = matchit::Router::new();
@@ -54,8 +44,8 @@ impl Requests {
             // axum has taken these paths, by the same rules.
             paths.insert(path, methods).unwrap_or_default();
         }
-        let other = Handles::new(metrics, "other", "other");
-        let unknown = Handles::new(metrics, "other", "unknown");
+        let other = metrics.route("other", "other");
+        let unknown = metrics.route("other", "unknown");
         Self { paths, other, unknown, in_flight: metrics.http_requests_in_flight.clone() }
     }
 
@@ -70,27 +60,10 @@ impl Requests {
     }
 }
 
-impl Handles {
-    fn new(metrics: &Metrics, method: &'static str, route: &'static str) -> Self {
-        let count = |status| {
-            metrics.http_requests.get_or_create_owned(&RouteStatus { method, route, status })
-        };
-        let duration = &metrics.http_request_duration_seconds;
-        Self {
-            classes: CLASSES.map(count),
-            duration: duration.get_or_create_owned(&RouteName { method, route }),
-        }
-    }
-}
-
 impl Begun<'_> {
     /// Its answer begins.
     pub(super) fn answered(self, status: StatusCode) {
-        self.handles.duration.took(self.began.elapsed());
-        let class = usize::from(status.as_u16() / 100).wrapping_sub(1);
-        if let Some(count) = self.handles.classes.get(class) {
-            count.inc();
-        }
+        self.handles.answered(status.as_u16(), self.began.elapsed());
     }
 }
 

@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
+use redb::{
+    Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    ReadableTableMetadata as _,
+};
 use tracing::info;
 use uuid::Uuid;
 
@@ -19,7 +22,7 @@ use super::space::Space;
 use super::step::Step;
 use super::tx::{self, Tables, View};
 use super::writer::Numbers;
-use super::{OpenError, StoreError, file, record, tables};
+use super::{OpenError, StoreError, Stored, file, record, tables};
 
 /// Opens the file at `path`, which is ours and not of a newer release, and changes nothing of it
 /// until its gate lets that through.
@@ -103,7 +106,6 @@ pub(super) fn load(tx: impl Into<Arc<ReadTransaction>>) -> Result<Loaded, StoreE
     let log_id = tx::read_number(&meta, tables::LOG_ID)?
         .ok_or_else(|| record::damaged("number", tables::LOG_ID))?;
     let mut next = Numbers { seq: 1, session: session.unwrap_or(1) };
-    let mut fresh = Fresh::default();
     if let Some((seq, steps)) = log.last()? {
         let steps = record::decode_steps(seq.value(), steps.value())?;
         next.seq = seq.value() + u64::try_from(steps.len()).unwrap_or(u64::MAX);
@@ -111,16 +113,27 @@ pub(super) fn load(tx: impl Into<Arc<ReadTransaction>>) -> Result<Loaded, StoreE
     if settled >= next.seq {
         return Err(record::damaged("number", tables::SETTLED));
     }
+    let mut noted = Stored::noted(&meta)?.filter(|(counted, _)| *counted >= settled);
+    let (tables, newest, stored) = (Tables::open(tx)?, next.seq - 1, Stored::default());
+    let mut view = View { fresh: Fresh::default(), tables, newest, stored };
     for entry in log.range(settled + 1..)? {
         let (seq, steps) = entry?;
-        for step in record::decode_steps(seq.value(), steps.value())? {
+        for (seq, step) in (seq.value()..).zip(record::decode_steps(seq.value(), steps.value())?) {
             if let Step::PutSession { session, .. } = &step {
                 next.session = next.session.max(session.number + 1);
             }
-            fresh.apply(step);
+            if let Some((_, stored)) = noted.as_mut().filter(|(counted, _)| *counted < seq) {
+                stored.count_again(&step, &view);
+            }
+            view.fresh.apply(step);
         }
     }
-    let view = View { fresh, tables: Tables::open(tx)?, newest: next.seq - 1 };
+    let is_settled = settled == view.newest;
+    let settled_sessions = view.tables.by_created.len()?;
+    view.stored = match noted {
+        Some((_, noted)) if !is_settled || noted.sessions == settled_sessions => noted,
+        _ => Stored::look_through(&view)?,
+    };
     Ok(Loaded { view, next, settled, log_id })
 }
 

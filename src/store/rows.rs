@@ -19,6 +19,17 @@ pub(super) fn session_id(json: &[u8]) -> Option<SessionId> {
     SessionId::parse(&named.session_id).ok()
 }
 
+/// How many messages a session's row says that it has.
+pub(super) fn message_count(json: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Counted {
+        message_count: u64,
+    }
+
+    serde_json::from_slice(json).ok().map(|Counted { message_count }| message_count)
+}
+
 /// The id in a message's row.
 pub(super) fn message_id(json: &[u8]) -> Option<MessageId> {
     #[derive(Deserialize)]

@@ -133,7 +133,7 @@ impl Space {
     }
 
     /// How much is free on the disk. As much as there can be where the system does not tell.
-    fn free(&self) -> u64 {
+    pub(super) fn free(&self) -> u64 {
         self.file.as_deref().and_then(disk).map_or(u64::MAX, |disk| disk.free)
     }
 

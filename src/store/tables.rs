@@ -15,8 +15,8 @@ pub const SCHEMA_VERSION: u64 = 3;
 
 type Bytes = &'static [u8];
 
-/// `schema_version` → big-endian u64, for every release to read; `next_session`, `settled` and `log_id` → the
-/// same, sealed.
+/// `schema_version` → big-endian u64, for every release to read; all else →
+/// the same, sealed.
 pub(super) const META: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("meta");
 
 /// The log: sequence number of the first → the steps of one commit, in full. All that a write
@@ -85,6 +85,12 @@ pub(super) const SETTLED: &[u8] = b"settled";
 /// Key in [`META`] of a random number that tells this log from others: a cursor of another file,
 /// or of one that was restored from a backup since, means nothing here.
 pub(super) const LOG_ID: &[u8] = b"log_id";
+/// Key in [`META`] of the number of the last step that the two below count.
+pub(super) const COUNTED: &[u8] = b"counted";
+/// Key in [`META`] of how many sessions there were.
+pub(super) const STORED_SESSIONS: &[u8] = b"sessions";
+/// Key in [`META`] of how many messages there were.
+pub(super) const STORED_MESSAGES: &[u8] = b"messages";
 /// Key in [`META`] of the number that the next session gets.
 pub(super) const NEXT_SESSION: &[u8] = b"next_session";
 /// Key in [`META`] of the file's [`SCHEMA_VERSION`].

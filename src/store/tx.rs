@@ -17,13 +17,13 @@ use redb::ReadableTable;
 
 use crate::model::{MessageId, SessionId, Timestamp, UserId};
 
-use super::StoreError;
 use super::changes::{self, Changes};
 use super::facts::Facts;
 use super::fresh::Fresh;
 use super::journal::{self, Journal};
 use super::record;
 use super::tables::Place;
+use super::{StoreError, Stored};
 
 use layers::Layers;
 
@@ -102,6 +102,8 @@ pub(super) struct View {
     pub(super) tables: Tables,
     /// The number of the last step.
     pub(super) newest: u64,
+    /// How much there is, the last step included.
+    pub(super) stored: Stored,
 }
 
 /// Everything that was committed before a read began.
@@ -110,7 +112,10 @@ pub struct ReadTx<'a>(pub(super) &'a View);
 
 impl ReadTx<'_> {
     /// Reads something of the tables.
-    pub(super) fn check(self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
+    pub fn check(self) -> Result<(), StoreError> {
         self.0.tables.log.last()?;
         Ok(())
     }

@@ -16,8 +16,9 @@ use redb::{
     Key, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, TableHandle as _,
 };
 
-use super::tables::DELETED_SESSIONS;
-use super::{Snapshot, StoreError, record};
+use super::tables::{DELETED_SESSIONS, META, SETTLED};
+use super::tx::read_number;
+use super::{Snapshot, StoreError, Stored, record};
 
 type ByteKey = &'static [u8];
 
@@ -45,6 +46,7 @@ impl Snapshot {
             records: 0,
             sessions: HashMap::new(),
             deleted: HashSet::new(),
+            newest: 0,
         };
         let phases = [
             Verify::log,
@@ -57,6 +59,7 @@ impl Snapshot {
             Verify::answers,
             Verify::answered,
             Verify::notes,
+            Verify::stored,
         ];
         match phases.into_iter().try_for_each(|phase| phase(&mut verify)) {
             Ok(()) => Some(verify.records),
@@ -85,6 +88,8 @@ struct Verify<'a> {
     sessions: HashMap<u64, Expected>,
     /// The numbers of sessions whose messages are still to be swept.
     deleted: HashSet<u64>,
+    /// The number of the last step in the log.
+    newest: u64,
 }
 
 /// What a session's row says of its messages.
@@ -155,6 +160,29 @@ impl Verify<'_> {
             Ok(())
         })?;
         Ok(())
+    }
+
+    /// Looks at how many sessions and messages are said to be there, if nothing is in the log alone.
+    fn stored(&mut self) -> Result<(), BrokenOff> {
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            let meta = self.snapshot.table(META)?;
+            Ok::<_, StoreError>((read_number(&meta, SETTLED)?, Stored::noted(&meta)?))
+        }));
+        let Ok(Ok((Some(settled), Some((counted, told))))) = told else {
+            return Ok(());
+        };
+        let sessions = u64::try_from(self.sessions.len()).unwrap_or(u64::MAX);
+        let messages = self.sessions.values().map(|session| session.count).sum();
+        if (settled, counted) != (self.newest, self.newest)
+            || told == (Stored { sessions, messages })
+        {
+            return Ok(());
+        }
+        let what = format!(
+            "meta: {sessions} sessions and {messages} messages are there, and {} and {} are told",
+            told.sessions, told.messages
+        );
+        self.problem(what).map_err(|_| BrokenOff)
     }
 
     /// Tells of a table that has another number of rows than there are sessions.

@@ -353,6 +353,7 @@ impl Writer {
         (self.dirty, self.chores) = (true, true);
         self.show(|view| {
             view.newest = next.seq - 1;
+            view.stored = done.stored;
             changes::tell(&self.seat.events, first, &done.steps);
             done.steps.into_iter().for_each(|step| view.fresh.apply(step));
         })
@@ -417,6 +418,7 @@ impl Writer {
         let mut meta = transaction.open_table(META)?;
         let next_session = record::seal_number(NEXT_SESSION, self.next.session);
         meta.insert(NEXT_SESSION, next_session.as_slice())?;
+        view.stored.note(&mut meta, self.next.seq - 1)?;
         if settled.len() == self.cycle.users.len() && self.stuck.is_empty() {
             let until = record::seal_number(SETTLED, self.cycle.until);
             meta.insert(SETTLED, until.as_slice())?;

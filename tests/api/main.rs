@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 #![expect(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
+mod admin;
 mod bad_bodies;
 mod bad_input;
 mod bad_paths;

@@ -21,7 +21,7 @@ use orion_chat::http::auth::{Auth, TokenConfig};
 use orion_chat::http::cors::AllowedOrigins;
 use orion_chat::http::{App, Limits};
 use orion_chat::model::{Clock, Timestamp, UserId};
-use orion_chat::server::{Patience, Server, ServerConfig};
+use orion_chat::server::{AdminConfig, Patience, Server, ServerConfig};
 use orion_chat::store::{StoreConfig, StoreError};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -57,6 +57,7 @@ pub(crate) struct Setup {
     limits: Limits,
     patience: Patience,
     max_connections: usize,
+    admin: Option<AdminConfig>,
     routes: Router<App>,
     folder: Option<TempDir>,
 }
@@ -69,6 +70,7 @@ impl Setup {
             limits: Limits::default(),
             patience: Patience::default(),
             max_connections: 1000,
+            admin: None,
             routes: Router::new(),
             folder: None,
         }
@@ -92,6 +94,13 @@ impl Setup {
 
     pub(crate) fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
+        self
+    }
+
+    /// With an admin listener too.
+    pub(crate) fn admin(mut self) -> Self {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        self.admin = Some(AdminConfig { listen, is_needed: true });
         self
     }
 
@@ -121,6 +130,7 @@ impl Setup {
         };
         let config = ServerConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
+            admin: self.admin,
             store: StoreConfig::new(folder.path().join("test.redb"), 8 << 20),
             postgres: None,
             auth,
@@ -135,10 +145,11 @@ impl Setup {
         let clock = Clock::new(move || Timestamp::from_micros(shown.load(Ordering::SeqCst)));
         let server = Server::bind(config, clock).await.unwrap().with_routes(self.routes);
         let (address, stop) = (server.address().to_string(), CancellationToken::new());
+        let admin = server.admin_address().map(|address| address.to_string());
         let mut running = JoinSet::new();
         running.spawn(server.run(stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        TestServer { address, mode: self.mode, client, micros, stop, running, folder }
+        TestServer { address, admin, mode: self.mode, client, micros, stop, running, folder }
     }
 }
 
@@ -146,6 +157,7 @@ impl Setup {
 pub(crate) struct TestServer {
     /// `127.0.0.1:PORT`
     pub(crate) address: String,
+    admin: Option<String>,
     pub(crate) mode: Mode,
     client: Client<HttpConnector, Body>,
     micros: Arc<AtomicU64>,
@@ -200,6 +212,14 @@ impl TestServer {
     pub(crate) async fn send_raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect().await;
         stream.write_all(bytes.as_ref()).await.unwrap();
+        read_to_end(&mut stream).await
+    }
+
+    /// Asks the admin listener, with these lines in the head, and gives the whole answer.
+    pub(crate) async fn ask_admin(&self, path: &str, lines: &str) -> String {
+        let mut stream = TcpStream::connect(self.admin.as_ref().unwrap()).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{lines}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
         read_to_end(&mut stream).await
     }
 

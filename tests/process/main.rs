@@ -13,5 +13,6 @@ mod health;
 mod limits;
 mod rewrites;
 mod signals;
+mod status;
 mod support;
 mod token;

@@ -147,6 +147,7 @@ async fn a_request_that_does_not_end_is_given_up_after_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let config = ServerConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
+        admin: None,
         store: StoreConfig::new(folder.path().join("test.redb"), 1 << 20),
         postgres: None,
         auth: Auth::Off,

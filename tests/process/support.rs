@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orion-chat"));
     command.args(arguments).env_clear().current_dir(folder);
+    // Many run at a time, and one alone could have the usual place.
+    command.env("ORION_CHAT_ADMIN_LISTEN", "off");
     command
 }
 

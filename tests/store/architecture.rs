@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, each with those that it may enter.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("metrics", &[]),
     ("nss", &[]),
@@ -14,14 +14,18 @@ const ROOMS: [(&str, &[&str]); 18] = [
     // What it may be asked for depends on no more than that.
     ("cli", &["store"]),
     ("sessions", &["model", "metrics", "store", "events", "search"]),
-    ("http", &["model", "metrics", "search", "sessions", "store"]),
+    ("status", &["model", "metrics", "store"]),
+    ("http", &["model", "metrics", "search", "sessions", "store", "status"]),
     ("sync", &["model", "metrics", "store", "sessions"]),
     ("exchange", &["model", "store", "sessions"]),
-    ("control", &["model", "store", "exchange"]),
+    ("control", &["model", "store", "status", "exchange"]),
     ("care", &["model", "store", "exchange", "control"]),
-    ("server", &["model", "metrics", "store", "http", "control", "sync"]),
+    ("server", &["model", "metrics", "store", "status", "http", "control", "sync"]),
     ("config", &["model", "store", "http", "server", "client", "cli", "sync"]),
-    ("commands", &["model", "cli", "config", "care", "client", "exchange", "server", "store"]),
+    (
+        "commands",
+        &["model", "cli", "config", "care", "client", "exchange", "server", "status", "store"],
+    ),
     ("lib", &[]),
 ];
 
@@ -38,7 +42,10 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("tokio", &["events", "store", "sync", "control", "http", "server", "client", "commands"]),
     // Each type describes itself.
     ("utoipa", &["model", "sessions", "http"]),
-    ("serde_json", &["model", "search", "store", "sessions", "exchange", "sync", "http", "client"]),
+    (
+        "serde_json",
+        &["model", "search", "store", "status", "sessions", "exchange", "sync", "http", "client"],
+    ),
     ("csv", &["exchange"]),
 ];
 

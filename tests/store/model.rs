@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use orion_chat::model::{Clock, Role, Timestamp};
-use orion_chat::store::{Snapshot, Store};
+use orion_chat::store::{Snapshot, Store, Stored};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -124,11 +124,20 @@ impl World {
         drop(closed);
         self.store = support::open_at(&self.path, clock(&self.micros)).unwrap();
         self.compare_all();
+        self.compare_stored();
+    }
+
+    /// What is counted along the way is what is there.
+    fn compare_stored(&self) {
+        let sessions = self.model.sessions.len() as u64;
+        let messages = self.model.sessions.iter().map(|session| session.messages.len() as u64);
+        assert_eq!(self.store.stored(), Stored { sessions, messages: messages.sum() });
     }
 
     /// Does it on both sides, and compares what they say and what its caller sees then.
     fn write(&mut self, write: &Write) {
         self.write_once(write, None);
+        self.compare_stored();
         for caller in USERS {
             self.compare_list(caller, Listing::NEWEST, 2);
         }

@@ -24,13 +24,13 @@ type ByteKey = &'static [u8];
 #[derive(Debug)]
 pub(in crate::store) struct Tables {
     pub(super) heads: ReadOnlyTable<ByteKey, ByteKey>,
-    pub(super) sessions: ReadOnlyTable<ByteKey, ByteKey>,
-    pub(super) by_created: ReadOnlyTable<ByteKey, ByteKey>,
+    pub(in crate::store) sessions: ReadOnlyTable<ByteKey, ByteKey>,
+    pub(in crate::store) by_created: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) messages: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) message_ids: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) answers: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) notes: ReadOnlyTable<ByteKey, ByteKey>,
-    pub(super) log: ReadOnlyTable<u64, ByteKey>,
+    pub(in crate::store) log: ReadOnlyTable<u64, ByteKey>,
     /// For those who look at more than these.
     pub(in crate::store) tx: Arc<ReadTransaction>,
 }

@@ -5,10 +5,10 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use crate::model::{IdempotencyKey, MessageId, SessionId, Timestamp, UserId};
-use crate::store::StoreError;
 use crate::store::fresh::{Fresh, Owner};
 use crate::store::notes;
 use crate::store::step::{Answer, Cause, FreshSession, Step};
+use crate::store::{StoreError, Stored, rows};
 
 use super::layers::Layers;
 use super::{ReadTx, Row, SessionRef, StoredMessage, View};
@@ -31,6 +31,8 @@ pub(in crate::store) struct Done {
     pub(in crate::store) steps: Vec<Step>,
     /// The number that the next session gets.
     pub(in crate::store) next_session: u64,
+    /// How much there is then.
+    pub(in crate::store) stored: Stored,
 }
 
 impl Done {
@@ -65,7 +67,7 @@ impl<'a> WriteTx<'a> {
         next_session: u64,
         leaves_traces: bool,
     ) -> Self {
-        let done = Done { next_session, ..Done::default() };
+        let done = Done { next_session, stored: view.stored, ..Done::default() };
         Self { view, now, staged: Fresh::default(), leaves_traces, done }
     }
 
@@ -288,6 +290,7 @@ impl<'a> WriteTx<'a> {
         }
         self.strike_out(&notes::own_at(session.number));
         self.strike_out(&notes::base(session.number));
+        self.done.stored.forget(rows::message_count(&row.json).unwrap_or(0));
         self.step(Step::DeleteSession {
             user_id: session.user_id.clone(),
             id: session.id.clone(),
@@ -322,6 +325,7 @@ impl<'a> WriteTx<'a> {
     }
 
     fn step(&mut self, step: Step) {
+        self.done.stored.count(&step);
         self.staged.apply(step.clone());
         self.done.steps.push(step);
     }

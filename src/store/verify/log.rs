@@ -1,7 +1,10 @@
 //! The log: every record is whole, and none is missing between two others.
 
 use crate::store::record;
-use crate::store::tables::{LOG_ID, META, NEXT_SESSION, SCHEMA_VERSION_KEY, SEQ_TO_STEPS, SETTLED};
+use crate::store::tables::{
+    COUNTED, LOG_ID, META, NEXT_SESSION, SCHEMA_VERSION_KEY, SEQ_TO_STEPS, SETTLED,
+    STORED_MESSAGES, STORED_SESSIONS,
+};
 use crate::store::tx::read_number;
 
 use super::{BrokenOff, Checked, Verify, wrong};
@@ -20,10 +23,13 @@ impl Verify<'_> {
                 _ => Ok(()),
             }
         })?;
+        self.newest = next.map_or(0, |next| next - 1);
         self.walk(META, |verify, key, value| match key {
             SCHEMA_VERSION_KEY => Ok(()),
             SETTLED => verify.settled(next.unwrap_or(1)),
-            LOG_ID | NEXT_SESSION => Ok(record::unseal_number("number", key, value).map(|_| ())?),
+            LOG_ID | NEXT_SESSION | COUNTED | STORED_SESSIONS | STORED_MESSAGES => {
+                Ok(record::unseal_number("number", key, value).map(|_| ())?)
+            }
             _ => wrong(format!("{} is nothing of ours", key.escape_ascii())),
         })?;
         Ok(())
