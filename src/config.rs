@@ -32,8 +32,8 @@ pub use error::ConfigError;
 pub struct Config {
     /// The server.
     pub server: ServerConfig,
-    /// How to write the log.
-    pub log_format: LogFormat,
+    /// How to write the log; as its reader likes it, if not said.
+    pub log_format: Option<LogFormat>,
     /// What of the log to write, such as `debug` or `info,orion_chat::http=debug`.
     pub log_filter: String,
     /// What works and is no good.
@@ -76,8 +76,8 @@ pub fn load(
         drain: Duration::from_secs(10),
     };
     let log_format = match args.log_format {
-        Some(format) => format,
-        None => env.choice("ORION_CHAT_LOG_FORMAT", "text or json")?.unwrap_or(LogFormat::Text),
+        Some(format) => Some(format),
+        None => env.choice("ORION_CHAT_LOG_FORMAT", "text or json")?,
     };
     let log_filter = env.text("ORION_CHAT_LOG").unwrap_or_else(|| "info".to_owned());
     Ok(Config { server, log_format, log_filter, warnings })

@@ -128,6 +128,7 @@ impl Metrics {
         let count =
             |status| self.http_requests.get_or_create_owned(&RouteStatus { method, route, status });
         let requests = Requests {
+            name: (method, route),
             classes: CLASSES.map(count),
             duration: self
                 .http_request_duration_seconds
@@ -160,11 +161,17 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Where the requests of one route are counted. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Requests {
+    name: (&'static str, &'static str),
     classes: [Counter; 5],
     duration: Durations,
 }
 
 impl Requests {
+    /// The method and the route.
+    pub fn name(&self) -> (&'static str, &'static str) {
+        self.name
+    }
+
     /// One was answered with this status, after so long.
     pub fn answered(&self, status: u16, took: Duration) {
         self.duration.took(took);

@@ -39,6 +39,9 @@ pub use connection::Patience;
 /// How many connections wait to be accepted before the system refuses more.
 const BACKLOG: u32 = 1024;
 
+const AUTH_OFF: &str = "auth off: whoever reaches this server can read and change everything; \
+                        only for a trusted network";
+
 /// What a server is made of.
 #[derive(Debug)]
 pub struct ServerConfig {
@@ -154,6 +157,9 @@ impl Server {
         let replica = replica.transpose()?;
         for warning in &warnings {
             warn!("{warning}");
+        }
+        if matches!(config.auth, Auth::Off) {
+            warnings.push(AUTH_OFF.to_owned());
         }
         let cors = Cors::new(config.origins);
         Ok(Self {
@@ -285,10 +291,7 @@ pub fn announce(config: &ServerConfig) {
     match &config.auth {
         Auth::Jwt(_) => info!("auth jwt: callers need a token"),
         Auth::Local => info!("auth local: only callers on this machine, who say who they are"),
-        Auth::Off => warn!(
-            "auth off: whoever reaches this server can read and change everything; \
-             only for a trusted network"
-        ),
+        Auth::Off => warn!("{AUTH_OFF}"),
     }
     info!("data file {data}");
     if let Some(postgres) = &config.postgres {

@@ -146,7 +146,7 @@ impl Pulse {
         let first = Beat::of(store.metrics());
         // Known from the start, though nobody listens yet.
         for kind in ["sse", "websocket"] {
-            store.metrics().listeners.get_or_create(&ListenerKind { kind });
+            drop(store.metrics().listeners.get_or_create(&ListenerKind { kind }));
         }
         let (beats, backed_up) = (Mutex::new([first].into()), AtomicU64::new(0));
         Self { store, clock, facts, began: Instant::now(), beats, backed_up }

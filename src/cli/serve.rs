@@ -40,7 +40,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub postgres: PostgresArgs,
 
-    /// How to write the log on stderr [env: ORION_CHAT_LOG_FORMAT] [default: text]
+    /// How to write the log on stderr [env: ORION_CHAT_LOG_FORMAT]
+    /// [default: text on a terminal, else json]
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
 

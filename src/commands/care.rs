@@ -71,7 +71,7 @@ pub(super) fn import(args: ImportArgs, data: &Path) -> Result<(), Failure> {
 
 /// Does what an operator waits for: with a log that has no more than is amiss.
 pub(super) fn look_after(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    start_log("warn", LogFormat::Text)?;
+    start_log("warn", Some(LogFormat::Text))?;
     work()
 }
 

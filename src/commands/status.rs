@@ -60,7 +60,11 @@ fn requests(recent: &Recent) -> String {
     let failed =
         if recent.failed == 0 { String::new() } else { format!(", {} failed", recent.failed) };
     let times = times(recent.request_p50_secs, recent.request_p99_secs, "answered");
-    format!("{:.1}/s over the last {:.0} s{failed}{times}", recent.requests_per_sec, recent.secs)
+    format!(
+        "{:.1}/s over the last {:.0} s{failed}{times}",
+        recent.requests_per_sec,
+        recent.secs.ceil()
+    )
 }
 
 fn saves(recent: &Recent) -> String {

@@ -63,7 +63,7 @@ fn nothing_needs_to_be_configured() {
     assert_eq!(config.server.store.cache_bytes, 64 << 20);
     assert_eq!(mode(&config), "local");
     assert_eq!(config.server.origins, AllowedOrigins::defaults());
-    assert_eq!((config.log_format, config.log_filter.as_str()), (LogFormat::Text, "info"));
+    assert_eq!((config.log_format, config.log_filter.as_str()), (None, "info"));
     assert_eq!(config.server.drain, Duration::from_secs(10));
     assert_eq!(config.warnings, [""; 0]);
 }
@@ -93,7 +93,7 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
         ("--rate-limit", "RATE_LIMIT_MAX_REQUESTS", "0", "8", "6000", rate),
         ("--reserve-mib", "ORION_CHAT_RESERVE_MIB", "0", "9", "", reserve),
         ("--trust-proxy", "ORION_CHAT_TRUST_PROXY", "cloudflare", "cloudflare", "", proxy),
-        ("--log-format", "ORION_CHAT_LOG_FORMAT", "text", "json", "Text", format),
+        ("--log-format", "ORION_CHAT_LOG_FORMAT", "text", "json", "None", format),
     ] {
         let default = match default {
             "" if name == "ALLOWED_ORIGINS" => AllowedOrigins::defaults().to_string(),
@@ -177,6 +177,24 @@ fn an_address_that_makes_no_sense_is_named() {
         assert!(error.ends_with("write ADDRESS:PORT, such as 127.0.0.1:3002"), "{error}");
     }
     assert!(refused(&[], &[("ORION_CHAT_LISTEN", "nowhere")]).contains("\"nowhere\""));
+}
+
+#[test]
+fn the_admin_listener_may_be_missing_only_if_nobody_asked_for_it() {
+    let name = "ORION_CHAT_ADMIN_LISTEN";
+    for (flags, variables, expected) in [
+        (&[][..], &[][..], Some(("127.0.0.1:9302", false))),
+        (&[], &[(name, "")], Some(("127.0.0.1:9302", false))),
+        (&[], &[(name, "127.0.0.1:9302")], Some(("127.0.0.1:9302", true))),
+        (&["--admin-listen", "[::1]:1"], &[(name, "off")], Some(("[::1]:1", true))),
+        (&["--admin-listen", "off"], &[(name, "127.0.0.1:1")], None),
+        (&[], &[(name, "off")], None),
+    ] {
+        let admin = loaded(flags, variables).server.admin;
+        let shown = admin.map(|admin| (admin.listen.to_string(), admin.is_needed));
+        assert_eq!(shown, expected.map(|(listen, needed)| (listen.to_owned(), needed)));
+    }
+    assert!(refused(&["--admin-listen", "nowhere"], &[]).contains("\"nowhere\""));
 }
 
 #[test]

@@ -19,19 +19,19 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = given_id(&request).unwrap_or_else(|| app.request_ids.mint(app.clock.now()));
-    let logged = enabled!(Level::DEBUG)
-        .then(|| (app.clock.now(), request.method().clone(), request.uri().path().to_owned()));
+    let logged = enabled!(Level::DEBUG).then(|| app.clock.now());
     let begun = app.requests.begin(request.method(), request.uri().path());
     let mut response = next.run(request).await;
-    begun.answered(response.status());
+    let (method, route) = begun.answered(response.status());
     let shown = id.to_str().unwrap_or_default();
     if response.status().is_client_error() || response.status().is_server_error() {
         response = error::render(response, shown, app.store.metrics());
     }
-    if let Some((began, method, path)) = logged {
+    // Neither path nor query: they name users, sessions and tickets.
+    if let Some(began) = logged {
         let micros = app.clock.now().as_micros().saturating_sub(began.as_micros());
         let status = response.status().as_u16();
-        debug!(request.id = shown, %method, path, status, micros, "{method} answered {status}");
+        debug!(request.id = shown, method, route, status, micros, "{method} answered {status}");
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);

@@ -3,7 +3,6 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -328,16 +327,9 @@ fn json_of(row: &[u8]) -> Option<&RawValue> {
     serde_json::from_slice(row).ok()
 }
 
-/// The answer of a handler that panicked.
-pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let mut cause = String::from("a handler panicked");
-    if let Some(text) = text {
-        // Writing to a String cannot fail.
-        let _written = write!(cause, ": {text}");
-    }
-    ApiError::internal(cause).into_response()
+/// The answer of a handler that panicked; the log has told where, and of what.
+pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::internal("a handler panicked").into_response()
 }
 
 pub(super) async fn unknown_path(uri: Uri) -> ApiError {

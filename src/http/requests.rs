@@ -61,9 +61,10 @@ impl Requests {
 }
 
 impl Begun<'_> {
-    /// Its answer begins.
-    pub(super) fn answered(self, status: StatusCode) {
+    /// Its answer begins. Gives the method and the route under which it is counted.
+    pub(super) fn answered(self, status: StatusCode) -> (&'static str, &'static str) {
         self.handles.answered(status.as_u16(), self.began.elapsed());
+        self.handles.name()
     }
 }
 

@@ -66,6 +66,7 @@ fn help_names_each_flag_with_its_variable_and_each_exit_code() {
             ("--auth <AUTH>", "ORION_CHAT_AUTH", "local"),
             ("--allow-origin <ORIGIN>", "ALLOWED_ORIGINS", "the portal's"),
             ("--cache-mib <MIB>", "ORION_CHAT_CACHE_MIB", "64"),
+            ("--admin-listen <ADDR>", "ORION_CHAT_ADMIN_LISTEN", "127.0.0.1:9302"),
             ("--rate-limit <REQUESTS>", "RATE_LIMIT_MAX_REQUESTS", "6000"),
             ("--reserve-mib <MIB>", "ORION_CHAT_RESERVE_MIB", "64"),
             ("--trust-proxy <PROXY>", "ORION_CHAT_TRUST_PROXY", "nobody"),
@@ -303,7 +304,8 @@ fn what_was_configured_is_said_at_the_start() {
         (&["--data", "other.redb"], &[], &["data file other.redb"]),
         (&[], &[("STATE_DIRECTORY", "state")], &["data file state/orion-chat.redb"]),
         (&["--allow-origin", "https://a.org"], &[], &["pages of https://a.org may call"]),
-        (&["--log-format", "json"], &[], &["{\"timestamp\":", "\"message\":\"listening on http"]),
+        (&[], &[], &["{\"timestamp\":", "\"message\":\"listening on http"]),
+        (&["--log-format", "text"], &[], &[" INFO listening on http"]),
     ] {
         let mut command = command(folder.path(), arguments);
         command.env("PORT", "0").envs(variables.iter().copied());

@@ -12,6 +12,7 @@ mod disk;
 mod health;
 mod limits;
 mod rewrites;
+mod secrecy;
 mod signals;
 mod status;
 mod support;
