@@ -83,7 +83,8 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
     };
     let proxy: Shown =
         |config| config.server.limits.proxy.map_or(String::new(), |proxy| format!("{proxy:?}"));
-    let format: Shown = |config| format!("{:?}", config.log_format);
+    let format: Shown =
+        |config| config.log_format.map_or(String::new(), |format| format!("{format:?}"));
     for (flag, name, of_flag, of_variable, default, shown) in [
         ("--listen", "ORION_CHAT_LISTEN", "127.0.0.2:1", "[::1]:2", "127.0.0.1:3002", listen),
         ("--data", "ORION_CHAT_DATA", "/a/b", "c", "orion-chat.redb", data),
@@ -93,7 +94,7 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
         ("--rate-limit", "RATE_LIMIT_MAX_REQUESTS", "0", "8", "6000", rate),
         ("--reserve-mib", "ORION_CHAT_RESERVE_MIB", "0", "9", "", reserve),
         ("--trust-proxy", "ORION_CHAT_TRUST_PROXY", "cloudflare", "cloudflare", "", proxy),
-        ("--log-format", "ORION_CHAT_LOG_FORMAT", "text", "json", "None", format),
+        ("--log-format", "ORION_CHAT_LOG_FORMAT", "text", "json", "", format),
     ] {
         let default = match default {
             "" if name == "ALLOWED_ORIGINS" => AllowedOrigins::defaults().to_string(),

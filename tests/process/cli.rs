@@ -232,7 +232,8 @@ fn a_damaged_or_foreign_data_file_ends_with_74_and_stays_as_it_is() {
         let ended = run(server(folder.path()));
 
         assert_ended(&ended, 74, &["orion-chat.redb", "damaged", "restore a backup"]);
-        let is_logged = |line: &str| line.starts_with("20") || line.starts_with("orion-chat: ");
+        let is_logged =
+            |line: &str| line.starts_with("{\"timestamp\":") || line.starts_with("orion-chat: ");
         assert!(ended.stderr.lines().all(is_logged), "{}", ended.stderr);
         assert!(std::fs::read(&path).unwrap() == bytes, "the file was changed");
     }
