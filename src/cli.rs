@@ -5,6 +5,7 @@
 
 mod admin;
 mod care;
+mod doctor;
 mod env;
 mod health;
 mod limits;
@@ -21,6 +22,7 @@ use crate::store::SCHEMA_VERSION;
 
 pub use admin::AdminArgs;
 pub use care::{ExportArgs, ImportArgs};
+pub use doctor::DoctorArgs;
 pub use env::EnvArgs;
 pub use health::HealthArgs;
 pub use limits::{LimitArgs, TrustedProxy};
@@ -39,7 +41,7 @@ pub use token::TokenArgs;
 #[command(after_help = "\
 Secrets come by environment only: ORION_SHARED_JWT_SECRET or ORION_SHARED_JWT_SECRET_FILE (and \
 _PREVIOUS for rotation) switch tokens on; see the README for the rest.\n\n\
-Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 1 not healthy, or no server has the data file, 2 usage, 65 a line of an import was refused, 66 it cannot be read, 73 data file cannot be created or written, \
+Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 1 not healthy, or no server has the data file, or doctor found something, 2 usage, 65 a line of an import was refused, 66 it cannot be read, 73 data file cannot be created or written, \
 74 I/O error or damaged file, 75 data file in use, 78 bad configuration, 98 address in use.")]
 pub struct Cli {
     /// What to do.
@@ -107,6 +109,12 @@ pub enum Command {
     /// What is there already stays as it is, so that to import again adds nothing. Stops at the first
     /// line that cannot be stored, with 65, and tells what was stored before.
     Import(ImportArgs),
+    /// Look the node and the configuration over, and say what is wrong and what mends it.
+    ///
+    /// One line for each check: ok, warn or FAIL; ends with 1 if one failed. It asks the server if
+    /// that runs, and else one of its own with the same configuration, for a moment, without your
+    /// data.
+    Doctor(DoctorArgs),
     /// Make a token to try the service with, signed with the configured secret.
     ///
     /// It is written to stdout, with the iss and aud that the server asks for.

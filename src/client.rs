@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST};
-use hyper::{Request, StatusCode};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value};
 use tokio::net::TcpStream;
@@ -76,21 +76,33 @@ impl Peer {
     /// # Errors
     /// [`AskError`] when there is no answer; one that refuses is none.
     pub async fn get(&self, path: &'static str) -> Result<Answer, AskError> {
+        let request = Request::get(path).body(Empty::new()).map_err(std::io::Error::other)?;
+        let (head, body) = self.ask(request).await?.into_parts();
+        Ok(Answer { status: head.status, body: serde_json::from_slice(&body).unwrap_or_default() })
+    }
+
+    /// Sends `request` over a connection of its own, for as long as the caller waits. Its `Host` is
+    /// this server's name unless it has one.
+    ///
+    /// # Errors
+    /// [`AskError`] when there is no answer; one that refuses is none.
+    pub async fn ask(
+        &self,
+        mut request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Bytes>, AskError> {
+        let name = HeaderValue::from_str(&self.name).map_err(std::io::Error::other)?;
+        request.headers_mut().entry(HOST).or_insert(name);
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let request = Request::get(path).header(HOST, &self.name).header(CONNECTION, "close");
         let asking = async move {
-            let request = request.body(Empty::<Bytes>::new()).map_err(std::io::Error::other)?;
             let (head, body) = sender.send_request(request).await?.into_parts();
             let body = Limited::new(body, ANSWER_MAX).collect().await.map_err(AskError::Body)?;
-            let body = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
-            Ok(Answer { status: head.status, body })
+            Ok(Response::from_parts(head, body.to_bytes()))
         };
-        match tokio::join!(asking, connection) {
-            // The connection knows why.
-            (Err(AskError::Http(error)), Err(why)) if error.is_canceled() => Err(why.into()),
-            (answer, _) => answer,
-        }
+        // What fails for the connection fails for the request.
+        let (answer, _closed) = tokio::join!(asking, connection);
+        answer
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands: what each does and prints, and what the process ends with.
 
 mod care;
+mod doctor;
 mod failure;
 mod health;
 mod log;
@@ -45,6 +46,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Import(args) => {
             let data = config::data(args.data.clone(), variable);
             care::look_after(|| care::import(args, &data))
+        }
+        Command::Doctor(args) => {
+            let file = EnvFile::read(&args.env)?;
+            doctor::doctor(args, |name| file.get(name).or_else(|| variable(name)))
         }
         Command::Token(args) => {
             let file = EnvFile::read(&args.env)?;

@@ -16,6 +16,7 @@
 //! - [`commands`]: what each command does and prints.
 //! - [`care`]: what operators do with the data: backups, checks, the way back.
 //! - [`client`]: the other end, for commands that ask a server how it is.
+//! - [`doctor`]: what is wrong with a node and its configuration, and what mends it.
 //! - [`server`]: the listener, the connections, the order of stopping.
 //! - [`control`]: a running server's door for `care`.
 //! - [`http`]: every route, the layers around them, what a request takes and gives.
@@ -42,6 +43,7 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod doctor;
 pub mod events;
 pub mod exchange;
 pub mod http;

@@ -25,6 +25,12 @@ pub enum Failure {
     /// Nobody can be the user whose data was asked for.
     #[error("--user: {0}; write it as the service shows it")]
     User(Invalid),
+    /// `doctor` found something wrong.
+    #[error("checks that failed: {failed}; do what their lines say, and run doctor again")]
+    Unwell {
+        /// How many.
+        failed: usize,
+    },
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -55,7 +61,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::TokenUser(_) | Self::User(_) => 2,
-            Self::Unhealthy(_) | Self::Care(CareError::NoServer { .. }) => 1,
+            Self::Unhealthy(_) | Self::Unwell { .. } | Self::Care(CareError::NoServer { .. }) => 1,
             Self::Config(_)
             | Self::LogFilter(..)
             | Self::Start(StartError::Listen { .. } | StartError::Store(OpenError::Newer { .. })) => {

@@ -19,8 +19,7 @@ use discreet::Discreet;
 /// # Errors
 /// [`Failure::LogFilter`].
 pub(super) fn start_log(filter: &str, format: Option<LogFormat>) -> Result<(), Failure> {
-    let filter: Targets =
-        filter.parse().map_err(|error| Failure::LogFilter(filter.to_owned(), error))?;
+    let filter = check_filter(filter)?;
     let is_terminal = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| Discreet(std::io::stderr()))
@@ -36,6 +35,14 @@ pub(super) fn start_log(filter: &str, format: Option<LogFormat>) -> Result<(), F
     }
     log_panics();
     Ok(())
+}
+
+/// What `filter` lets through.
+///
+/// # Errors
+/// [`Failure::LogFilter`].
+pub(super) fn check_filter(filter: &str) -> Result<Targets, Failure> {
+    filter.parse().map_err(|error| Failure::LogFilter(filter.to_owned(), error))
 }
 
 /// Tells of panics in the log, in one line and in its format, where Rust would write several lines

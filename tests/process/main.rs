@@ -9,6 +9,7 @@ mod care;
 mod cli;
 mod crash;
 mod disk;
+mod doctor;
 mod health;
 mod limits;
 mod rewrites;

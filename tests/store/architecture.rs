@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, each with those that it may enter.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("metrics", &[]),
     ("nss", &[]),
@@ -22,15 +22,19 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("care", &["model", "store", "exchange", "control"]),
     ("server", &["model", "metrics", "store", "status", "http", "control", "sync"]),
     ("config", &["model", "store", "http", "server", "client", "cli", "sync"]),
+    ("doctor", &["model", "store", "control", "client", "http", "server", "config"]),
     (
         "commands",
-        &["model", "cli", "config", "care", "client", "exchange", "server", "status", "store"],
+        &[
+            "doctor", "model", "cli", "config", "care", "client", "exchange", "server", "status",
+            "store",
+        ],
     ),
     ("lib", &[]),
 ];
 
 /// Crates with the rooms, or the one file, that may name them.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
     ("prometheus_client", &["metrics"]),
     ("bincode", &["store/record.rs", "store/record/steps.rs"]),
@@ -39,12 +43,18 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("clap", &["cli", "config", "main"]),
     ("tokio_postgres", &["sync"]),
     ("rustls", &["sync/target.rs"]),
-    ("tokio", &["events", "store", "sync", "control", "http", "server", "client", "commands"]),
+    (
+        "tokio",
+        &["doctor", "events", "store", "sync", "control", "http", "server", "client", "commands"],
+    ),
     // Each type describes itself.
     ("utoipa", &["model", "sessions", "http"]),
     (
         "serde_json",
-        &["model", "search", "store", "status", "sessions", "exchange", "sync", "http", "client"],
+        &[
+            "doctor", "model", "search", "store", "status", "sessions", "exchange", "sync", "http",
+            "client",
+        ],
     ),
     ("csv", &["exchange"]),
 ];

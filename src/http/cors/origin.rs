@@ -67,6 +67,15 @@ impl AllowedOrigins {
         Ok(Self(patterns))
     }
 
+    /// Each pattern, with an origin that it covers.
+    pub fn examples(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.0.iter().map(|pattern| {
+            let shown = pattern.to_string();
+            let example = shown.replacen('*', "an-example", 1);
+            (shown, example)
+        })
+    }
+
     /// Whether the value of an `Origin` header, as it came over the wire, is allowed.
     pub fn allows(&self, origin: &[u8]) -> bool {
         // The length first, so that an attacker's long header costs one comparison.
