@@ -22,6 +22,8 @@ if [[ ! ${ORION_CHAT_TEST_DEPLOY:-} ]]; then
   exit
 fi
 work=$ORION_CHAT_TEST_DEPLOY
+# What is left by a script that is killed goes with the rest.
+export TMPDIR=$work
 # Where every user of the node reaches it.
 chmod 755 "$work"
 install -m 755 "$binary" "$work/orion-chat"
