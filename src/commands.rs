@@ -7,8 +7,10 @@ mod health;
 mod log;
 mod manual;
 mod progress;
+mod reload;
 mod serve;
 mod status;
+mod stop;
 mod token;
 
 use std::io::Write as _;
@@ -26,7 +28,7 @@ pub use health::Unhealthy;
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var_os(name);
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => serve::serve(config::load(args, variable)?),
+        Command::Serve(args) => serve::serve(args, variable),
         Command::Status { json, data } => {
             care::look_after(|| status::status(&config::data(data, variable), json))
         }

@@ -9,18 +9,22 @@ mod env;
 mod env_file;
 mod error;
 mod limits;
+mod manager;
 mod peer;
 mod postgres;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::{DataArgs, LogFormat, ServeArgs};
 use crate::client::Peer;
+use crate::http::Access;
 use crate::http::auth::TokenConfig;
 use crate::server::{Patience, ServerConfig};
 use crate::store::StoreConfig;
+use crate::systemd::ManagerConfig;
 
 use access::SECRET;
 use env::Env;
@@ -36,6 +40,8 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
     /// What of the log to write, such as `debug` or `info,orion_chat::http=debug`.
     pub log_filter: String,
+    /// Who started this process and wants to be told how it is.
+    pub manager: ManagerConfig,
     /// What works and is no good.
     pub warnings: Vec<String>,
 }
@@ -48,11 +54,35 @@ pub fn load(
     args: ServeArgs,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Config, ConfigError> {
+    load_for(None, args, variable)
+}
+
+/// As [`load`], for a server whose listener was handed over: at this address, whatever is asked
+/// for.
+///
+/// # Errors
+/// [`ConfigError`] for the first thing that cannot be used.
+pub fn load_for(
+    handed_over: Option<SocketAddr>,
+    args: ServeArgs,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Config, ConfigError> {
     let env = Env(&|name| variable(name).filter(|value| !value.is_empty()));
-    let listen = env.listen(args.listen)?;
     let mut warnings = Vec::new();
-    let auth = env.auth(args.auth, listen, &mut warnings)?;
-    let origins = env.origins(&args.allow_origins)?;
+    let listen = match handed_over {
+        Some(address) => {
+            let asked = env.asked_address(args.listen.clone())?;
+            if let Some(asked) = asked.filter(|asked| *asked != address) {
+                warnings.push(format!(
+                    "listening on {address}, the socket that was handed over, and not on {asked}; \
+                     write the address that is meant into the socket unit"
+                ));
+            }
+            address
+        }
+        None => env.listen(args.listen.clone())?,
+    };
+    let Access { auth, origins } = env.access(&args, listen, &mut warnings)?;
     let limits = env.limits(&args.limits)?;
     let cache_mib = match args.cache_mib {
         Some(mib) => mib,
@@ -80,7 +110,25 @@ pub fn load(
         None => env.choice("ORION_CHAT_LOG_FORMAT", "text or json")?,
     };
     let log_filter = env.text("ORION_CHAT_LOG").unwrap_or_else(|| "info".to_owned());
-    Ok(Config { server, log_format, log_filter, warnings })
+    let manager = env.manager(std::process::id());
+    Ok(Config { server, log_format, log_filter, manager, warnings })
+}
+
+/// Reads again who may call a server that listens on `listen`: what the environment and flags say is
+/// the same for as long as a process lives, but what the files hold that they name is not. Gives
+/// the warnings too.
+///
+/// # Errors
+/// [`ConfigError`] for the first thing that cannot be used.
+pub fn reload(
+    args: &ServeArgs,
+    listen: SocketAddr,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<(Access, Vec<String>), ConfigError> {
+    let env = Env(&|name| variable(name).filter(|value| !value.is_empty()));
+    let mut warnings = Vec::new();
+    let access = env.access(args, listen, &mut warnings)?;
+    Ok((access, warnings))
 }
 
 /// The data file that `args` and the environment, as `variable` shows it, name.

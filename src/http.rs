@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod cors;
 
+mod access;
 mod admin;
 mod asset;
 mod body;
@@ -29,6 +30,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
@@ -42,10 +44,10 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::metrics::Present;
 use crate::model::{Clock, Timestamp};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 use asset::Asset;
-use auth::{Auth, Tickets};
+use auth::Tickets;
 use cors::Cors;
 use docs::Docs;
 use edge::RequestIds;
@@ -57,6 +59,7 @@ use requests::Requests;
 use route::Route;
 use search::Turns;
 
+pub use access::{Access, ModeChanged};
 pub use admin::{AdminFacts, router as admin_router};
 pub use error::ApiError;
 pub use rate::{Proxy, Rate};
@@ -69,7 +72,8 @@ pub struct App(Arc<Parts>);
 #[derive(Debug)]
 pub struct Parts {
     store: Store,
-    auth: Auth,
+    /// Read by each request, and replaced as a whole.
+    access: ArcSwap<Access>,
     tickets: Tickets,
     cors: Cors,
     clock: Clock,
@@ -161,7 +165,7 @@ pub struct Endless;
 
 impl App {
     /// What handlers work with, from its parts.
-    pub fn new(store: Store, auth: Auth, cors: Cors, clock: Clock, limits: Limits) -> Self {
+    pub fn new(store: Store, access: Access, clock: Clock, limits: Limits) -> Self {
         let started = clock.now();
         let request_ids = RequestIds::new();
         let routes = routes();
@@ -169,9 +173,9 @@ impl App {
         let (index, openapi, docs) = (Index::new(&routes), openapi::asset(&routes), Docs::new());
         Self(Arc::new(Parts {
             store,
-            auth,
+            access: ArcSwap::from_pointee(access),
             tickets: Tickets::default(),
-            cors,
+            cors: Cors::default(),
             clock,
             started,
             limits,
@@ -184,6 +188,14 @@ impl App {
             openapi,
             docs,
         }))
+    }
+
+    /// Whether reads and writes work.
+    ///
+    /// # Errors
+    /// The [`StoreError`] that keeps them from working.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
     }
 }
 

@@ -29,6 +29,7 @@
 //! - [`status`]: how a server is doing, on one screen.
 //! - [`metrics`]: what is counted and measured.
 //! - [`model`]: the nouns and their rules.
+//! - [`systemd`]: what a service manager gives, and is told.
 //! - [`nss`]: keeps a static binary's name lookups within it.
 //!
 //! # How a request flows
@@ -56,3 +57,4 @@ pub mod sessions;
 pub mod status;
 pub mod store;
 pub mod sync;
+pub mod systemd;

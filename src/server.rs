@@ -23,12 +23,12 @@ use tracing::{info, warn};
 
 use crate::control::Control;
 use crate::http::auth::Auth;
-use crate::http::cors::{AllowedOrigins, Cors};
-use crate::http::{self, AdminFacts, App, Limits};
+use crate::http::cors::AllowedOrigins;
+use crate::http::{self, Access, AdminFacts, App, Limits};
 use crate::metrics::{Gauge, Metrics};
 use crate::model::Clock;
 use crate::status::{self, Facts, Pulse};
-use crate::store::{OpenError, Store, StoreConfig, StoreError};
+use crate::store::{OpenError, Repair, Store, StoreConfig, StoreError};
 use crate::sync::{Replica, Target};
 
 use accept::Accept;
@@ -126,23 +126,34 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn bind(config: ServerConfig, clock: Clock) -> Result<Self, StartError> {
-        let (shown, flag) = (format!("{config:#?}\n"), "--listen");
-        let listener = listen(config.listen).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartError::AddressInUse { address: config.listen, flag },
-            _ => StartError::Listen { address: config.listen, flag, source },
-        })?;
-        let address = listener.local_addr();
-        let address = address.map_err(|source| StartError::Listen {
-            address: config.listen,
-            flag,
-            source,
-        })?;
+        Self::on(listen(config.listen)?, config, clock, |_| {}).await
+    }
+
+    /// Takes the address of `listener`, whatever that of `config` is, then opens the data file;
+    /// tells `on_repair` how far it has come if that needs a repair.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn on(
+        listener: std::net::TcpListener,
+        config: ServerConfig,
+        clock: Clock,
+        on_repair: impl Fn(Repair) + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let shown = format!("{config:#?}\n");
+        let (address, flag) = (config.listen, "--listen");
+        let failed = |source| StartError::Listen { address, flag, source };
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let mut warnings = Vec::new();
         let admin = config.admin.map(|admin| Admin::bind(admin, &mut warnings)).transpose()?;
         let (data, at, opened_by) = (config.store.path.clone(), config.store, clock.clone());
         let metrics = Arc::new(Metrics::new());
         let counted = Arc::clone(&metrics);
-        let opening = tokio::task::spawn_blocking(move || Store::open(&at, opened_by, counted));
+        let opening = tokio::task::spawn_blocking(move || {
+            Store::open_telling(&at, opened_by, counted, on_repair)
+        });
         let store = opening.await.map_err(|error| OpenError::Io(error.to_string()))??;
         let control = Control::open(&data).map_err(|error| {
             let data = data.display();
@@ -161,12 +172,12 @@ impl Server {
         if matches!(config.auth, Auth::Off) {
             warnings.push(AUTH_OFF.to_owned());
         }
-        let cors = Cors::new(config.origins);
+        let access = Access { auth: config.auth, origins: config.origins };
         Ok(Self {
             listener,
             address,
             admin: admin.flatten(),
-            app: App::new(store.clone(), config.auth, cors, clock.clone(), config.limits),
+            app: App::new(store.clone(), access, clock.clone(), config.limits),
             metrics,
             store,
             control: control.ok(),
@@ -186,6 +197,11 @@ impl Server {
     #[must_use]
     pub fn with_routes(self, routes: Router<App>) -> Self {
         Self { more: self.more.merge(routes), ..self }
+    }
+
+    /// What its handlers work with.
+    pub fn app(&self) -> &App {
+        &self.app
     }
 
     /// The address that it listens on.
@@ -261,7 +277,19 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens on `address`, as `--listen` asks for.
+///
+/// # Errors
+/// [`StartError::AddressInUse`], [`StartError::Listen`].
+pub fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let flag = "--listen";
+    try_listen(address).and_then(TcpListener::into_std).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::AddressInUse { address, flag },
+        _ => StartError::Listen { address, flag, source },
+    })
+}
+
+fn try_listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -288,14 +316,22 @@ async fn feel(pulse: Arc<Pulse>, stopping: CancellationToken) {
 pub fn announce(config: &ServerConfig) {
     let data = std::path::absolute(&config.store.path);
     let data = data.as_ref().unwrap_or(&config.store.path).display();
-    match &config.auth {
-        Auth::Jwt(_) => info!("auth jwt: callers need a token"),
-        Auth::Local => info!("auth local: only callers on this machine, who say who they are"),
-        Auth::Off => warn!("{AUTH_OFF}"),
-    }
     info!("data file {data}");
     if let Some(postgres) = &config.postgres {
         info!("PostgreSQL {postgres} is kept the same");
     }
-    info!("pages of {} may call", config.origins);
+    announce_access(&config.auth, &config.origins);
+}
+
+/// Tells the log who may call.
+pub fn announce_access(auth: &Auth, origins: &AllowedOrigins) {
+    match auth {
+        Auth::Jwt(tokens) if tokens.secrets() > 1 => {
+            info!("auth jwt: callers need a token, signed with the secret or the previous one");
+        }
+        Auth::Jwt(_) => info!("auth jwt: callers need a token"),
+        Auth::Local => info!("auth local: only callers on this machine, who say who they are"),
+        Auth::Off => warn!("{AUTH_OFF}"),
+    }
+    info!("pages of {origins} may call");
 }

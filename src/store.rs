@@ -60,6 +60,7 @@ pub use file::{Held, hand_over};
 pub use frozen::Frozen;
 pub use journal::{Journal, Touched};
 pub use new_file::{FinishedFile, NewFile};
+pub use open::Repair;
 use open::{Loaded, lay_out, load, new_log_id, open_held};
 pub use sizes::{StoreSizes, TableSize};
 pub use snapshot::{Piece, Snapshot};
@@ -131,6 +132,20 @@ impl Store {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
+        Self::open_telling(config, clock, metrics, |_| {})
+    }
+
+    /// As [`Store::open`]; tells `on_repair` how far a repair has come, at its beginning and a few
+    /// times more.
+    ///
+    /// # Errors
+    /// [`OpenError`]. A file that is damaged, foreign, in use or newer is left as it is.
+    pub fn open_telling(
+        config: &StoreConfig,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        on_repair: impl Fn(Repair) + 'static,
+    ) -> Result<Self, OpenError> {
         let path = &config.path;
         let access = |source: std::io::Error| OpenError::Access { path: path.clone(), source };
         if !path.try_exists().map_err(access)? {
@@ -140,7 +155,7 @@ impl Store {
         let cache_bytes = config.cache_bytes / 8;
         let space = Space::of(path, config.reserve_bytes);
         let on = (Arc::clone(&space), Arc::clone(&metrics));
-        let (db, gate) = open_held(path, cache_bytes * PAGES_EIGHTHS, on)?;
+        let (db, gate) = open_held(path, cache_bytes * PAGES_EIGHTHS, on, on_repair)?;
         let loaded = catch_unwind(AssertUnwindSafe(|| load(db.begin_read()?)))
             .map_err(|_| OpenError::damaged(path, "its structure makes no sense"))?
             .map_err(|error| OpenError::unreadable(path, error))?;

@@ -27,7 +27,7 @@ pub struct ServeArgs {
     pub auth: Option<AuthMode>,
 
     /// A web origin whose pages may call, such as <https://*.example.org>; repeat it for more
-    /// [env: ALLOWED_ORIGINS, with commas] [default: the portal's, Vercel's and localhost's]
+    /// [env: ALLOWED_ORIGINS, with commas, or ALLOWED_ORIGINS_FILE] [default: the portal's, Vercel's and localhost's]
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     pub allow_origins: Vec<String>,
 

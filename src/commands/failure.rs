@@ -7,6 +7,7 @@ use crate::config::ConfigError;
 use crate::model::Invalid;
 use crate::server::StartError;
 use crate::store::{OpenError, StoreError};
+use crate::systemd::HandedOverError;
 
 use super::Unhealthy;
 
@@ -31,6 +32,9 @@ pub enum Failure {
         /// How many.
         failed: usize,
     },
+    /// What a service manager handed over cannot be served.
+    #[error(transparent)]
+    HandedOver(#[from] HandedOverError),
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -64,6 +68,7 @@ impl Failure {
             Self::Unhealthy(_) | Self::Unwell { .. } | Self::Care(CareError::NoServer { .. }) => 1,
             Self::Config(_)
             | Self::LogFilter(..)
+            | Self::HandedOver(_)
             | Self::Start(StartError::Listen { .. } | StartError::Store(OpenError::Newer { .. })) => {
                 78
             }

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::cli::AuthMode;
+use crate::cli::{AuthMode, ServeArgs};
+use crate::http::Access;
 use crate::http::auth::{Auth, TokenConfig, is_loopback};
 use crate::http::cors::AllowedOrigins;
 use crate::model::UserId;
@@ -17,7 +18,18 @@ pub(super) const PREVIOUS: &str = "ORION_SHARED_JWT_SECRET_PREVIOUS";
 const SECRET_MIN_BYTES: usize = 32;
 
 impl Env<'_> {
-    pub(super) fn auth(
+    /// Who may call a server that listens on `listen`.
+    pub(super) fn access(
+        &self,
+        args: &ServeArgs,
+        listen: SocketAddr,
+        warnings: &mut Vec<String>,
+    ) -> Result<Access, ConfigError> {
+        let auth = self.auth(args.auth, listen, warnings)?;
+        Ok(Access { auth, origins: self.origins(&args.allow_origins)? })
+    }
+
+    fn auth(
         &self,
         flag: Option<AuthMode>,
         listen: SocketAddr,
@@ -57,11 +69,19 @@ impl Env<'_> {
     pub(super) fn token_config(&self, secret: Vec<u8>) -> Result<TokenConfig, ConfigError> {
         let text = |name, default: &str| self.text(name).unwrap_or_else(|| default.to_owned());
         Ok(TokenConfig {
-            secrets: [secret].into_iter().chain(self.secret(PREVIOUS)?).collect(),
+            secrets: [secret].into_iter().chain(self.previous_secret()?).collect(),
             issuer: text("ORION_SHARED_JWT_ISS", "https://www.sidekickportal.com"),
             audience: text("ORION_SHARED_JWT_AUD", "orion-core"),
             allowed_users: self.allowed_users()?,
         })
+    }
+
+    /// The previous secret. Its file may be empty, so that it can be named before there is one.
+    fn previous_secret(&self) -> Result<Option<Vec<u8>>, ConfigError> {
+        match self.secret(PREVIOUS) {
+            Err(ConfigError::EmptyFile { .. }) => Ok(None),
+            found => found,
+        }
     }
 
     fn allowed_users(&self) -> Result<Option<Vec<UserId>>, ConfigError> {
@@ -76,12 +96,14 @@ impl Env<'_> {
             .map_err(ConfigError::AllowedUser)
     }
 
-    /// The origins whose pages may call: those of the flags, else of the variable, else the portal's.
-    pub(super) fn origins(&self, flags: &[String]) -> Result<AllowedOrigins, ConfigError> {
-        Ok(match (flags.is_empty(), self.text("ALLOWED_ORIGINS")) {
-            (false, _) => AllowedOrigins::parse_list(flags.iter().map(String::as_str))?,
-            (true, Some(list)) => AllowedOrigins::parse_list([list.as_str()])?,
-            (true, None) => AllowedOrigins::defaults(),
+    /// The origins whose pages may call: those of the flags, else of the variable or its file, else
+    /// the portal's.
+    fn origins(&self, flags: &[String]) -> Result<AllowedOrigins, ConfigError> {
+        let lists =
+            if flags.is_empty() { self.lines("ALLOWED_ORIGINS")? } else { Some(flags.to_vec()) };
+        Ok(match lists {
+            Some(lists) => AllowedOrigins::parse_list(lists.iter().map(String::as_str))?,
+            None => AllowedOrigins::defaults(),
         })
     }
 }

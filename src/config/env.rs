@@ -2,11 +2,15 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
 use super::ConfigError;
+
+/// The port unless another is asked for.
+const PORT: u16 = 3002;
 
 /// The environment, in which an empty variable counts as unset.
 pub(super) struct Env<'a>(pub(super) &'a dyn Fn(&str) -> Option<OsString>);
@@ -46,44 +50,85 @@ impl Env<'_> {
         folder.join("orion-chat.redb")
     }
 
+    /// The address to listen on.
     pub(super) fn listen(&self, flag: Option<String>) -> Result<SocketAddr, ConfigError> {
+        Ok(self.asked_address(flag)?.unwrap_or((Ipv4Addr::LOCALHOST, PORT).into()))
+    }
+
+    /// The address to listen on, if one is asked for.
+    pub(super) fn asked_address(
+        &self,
+        flag: Option<String>,
+    ) -> Result<Option<SocketAddr>, ConfigError> {
         if let Some(value) = flag.or_else(|| self.text("ORION_CHAT_LISTEN")) {
-            return resolve(value);
+            return resolve(value).map(Some);
         }
         let expected = "a port from 0 to 65535";
-        let port = match self.text("PORT") {
-            Some(value) => {
-                value.parse().map_err(|_| ConfigError::Value { name: "PORT", value, expected })?
-            }
-            None => 3002,
+        let parse = |value: String| {
+            value.parse().map_err(|_| ConfigError::Value { name: "PORT", value, expected })
         };
-        Ok((Ipv4Addr::LOCALHOST, port).into())
+        let port: Option<u16> = self.text("PORT").map(parse).transpose()?;
+        Ok(port.map(|port| (Ipv4Addr::LOCALHOST, port).into()))
     }
 
     /// The secret of variable `name`, or of the file that `name_FILE` names; line ends behind it
     /// are not part of it, as editors and `echo` add them.
     pub(super) fn secret(&self, name: &'static str) -> Result<Option<Vec<u8>>, ConfigError> {
-        use std::os::unix::ffi::OsStringExt as _;
-
-        let path = (self.0)(&format!("{name}_FILE")).map(PathBuf::from);
-        let (direct, path) = match ((self.0)(name), path) {
-            (Some(_), Some(_)) => return Err(ConfigError::TwoSecrets { name }),
-            (Some(secret), None) => (secret.into_vec(), None),
-            (None, None) => return Ok(None),
-            (None, Some(path)) => match std::fs::read(&path) {
-                Ok(secret) => (secret, Some(path)),
-                Err(source) => return Err(ConfigError::SecretFile { name, path, source }),
-            },
+        let (mut secret, file) = match self.source(name)? {
+            Some(Source::Variable(value)) => (value.into_vec(), None),
+            Some(Source::File(path)) => (read(name, &path)?, Some(path)),
+            None => return Ok(None),
         };
-        let end = direct.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'));
-        let secret = direct.get(..end.map_or(0, |end| end + 1)).unwrap_or_default().to_vec();
-        match path {
-            Some(path) if secret.is_empty() => Err(ConfigError::EmptySecret { name, path }),
+        let end = secret.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'));
+        secret.truncate(end.map_or(0, |end| end + 1));
+        match file {
+            Some(path) if secret.is_empty() => {
+                Err(ConfigError::EmptyFile { name, path, value: "the secret" })
+            }
             // Of a variable that holds line ends alone, nothing is left: it counts as unset.
             None if secret.is_empty() => Ok(None),
             _ => Ok(Some(secret)),
         }
     }
+
+    /// The lines of variable `name`, or of the file that `name_FILE` names; in a file, what stands
+    /// behind a `#` is not part of it.
+    pub(super) fn lines(&self, name: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
+        let path = match self.source(name)? {
+            Some(Source::Variable(value)) => {
+                return Ok(Some(vec![value.to_string_lossy().into_owned()]));
+            }
+            Some(Source::File(path)) => path,
+            None => return Ok(None),
+        };
+        let text = String::from_utf8_lossy(&read(name, &path)?).into_owned();
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        let lines: Vec<_> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        if lines.is_empty() {
+            return Err(ConfigError::EmptyFile { name, path, value: "one value a line" });
+        }
+        Ok(Some(lines))
+    }
+
+    /// Where the value of variable `name` is.
+    fn source(&self, name: &'static str) -> Result<Option<Source>, ConfigError> {
+        match ((self.0)(name), (self.0)(&format!("{name}_FILE"))) {
+            (Some(_), Some(_)) => Err(ConfigError::TwoSources { name }),
+            (Some(value), None) => Ok(Some(Source::Variable(value))),
+            (None, Some(path)) => Ok(Some(Source::File(path.into()))),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// Where a value is.
+enum Source {
+    Variable(OsString),
+    File(PathBuf),
+}
+
+fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|source| ConfigError::File { name, path: path.to_owned(), source })
 }
 
 pub(super) fn resolve(value: String) -> Result<SocketAddr, ConfigError> {

@@ -67,15 +67,15 @@ pub enum ConfigError {
         /// The mode.
         mode: &'static str,
     },
-    /// A secret comes from two places.
+    /// A value comes from two places.
     #[error("both {name} and {name}_FILE are set; unset one of them")]
-    TwoSecrets {
+    TwoSources {
         /// The variable.
         name: &'static str,
     },
-    /// A secret's file cannot be read.
+    /// A value's file cannot be read.
     #[error("cannot read the file {path} that {name}_FILE names: {source}; create it or correct the path", path = path.display())]
-    SecretFile {
+    File {
         /// The variable.
         name: &'static str,
         /// The file.
@@ -83,13 +83,15 @@ pub enum ConfigError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// A secret is empty.
-    #[error("the file {path} that {name}_FILE names is empty; write the secret into it", path = path.display())]
-    EmptySecret {
+    /// A value's file holds none.
+    #[error("the file {path} that {name}_FILE names is empty; write {value} into it", path = path.display())]
+    EmptyFile {
         /// The variable.
         name: &'static str,
         /// The file.
         path: PathBuf,
+        /// What it should hold.
+        value: &'static str,
     },
     /// Others could connect to a server that only answers callers on this machine.
     #[error(

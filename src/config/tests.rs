@@ -1,3 +1,5 @@
+mod given;
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -303,14 +305,17 @@ fn a_secret_that_is_not_to_be_had_is_an_error_that_says_why() {
             ),
             (&[(name_file, missing.as_str())], format!("cannot read the file {missing} that")),
             (&[(name_file, directory.as_str())], format!("cannot read the file {directory} that")),
-            (&[(name_file, empty.as_str())], format!("the file {empty} that {name}_FILE names")),
-            (&[(name_file, blank.as_str())], format!("the file {blank} that {name}_FILE names")),
         ] {
             let error = refused(&[], &[&[current], variables].concat());
 
             assert!(error.starts_with(&expected), "{error}");
             assert!(error.contains(name), "{error}");
         }
+    }
+    for path in [empty, blank] {
+        let error = refused(&[], &[("ORION_SHARED_JWT_SECRET_FILE", &path)]);
+
+        assert!(error.starts_with(&format!("the file {path} that {SECRET}_FILE names")), "{error}");
     }
 }
 

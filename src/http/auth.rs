@@ -97,6 +97,15 @@ impl Auth {
         Self::Jwt(Box::new(Tokens { verifier, allowed: allowed_users }))
     }
 
+    /// What the mode is called.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::Jwt(_) => "jwt",
+            Self::Off => "off",
+            Self::Local => "local",
+        }
+    }
+
     /// Whom the request `parts` prove to be calling at `now`; `None` where callers say it
     /// themselves.
     fn verify(
@@ -114,6 +123,11 @@ impl Auth {
 }
 
 impl Tokens {
+    /// How many secrets they may be signed with.
+    pub fn secrets(&self) -> usize {
+        self.verifier.secrets()
+    }
+
     fn verify(
         &self,
         headers: &HeaderMap,
@@ -194,7 +208,7 @@ impl Identity {
         parts: &mut Parts,
         app: &App,
     ) -> Result<Self, ApiError> {
-        if matches!(app.auth, Auth::Local) {
+        if matches!(app.access.load().auth, Auth::Local) {
             local::check(parts)?;
         }
         let Params(Claim { user_id }) = Params::from_request_parts(parts, app).await?;
@@ -219,7 +233,8 @@ impl FromRequestParts<App> for Identity {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let verified = app.auth.verify(parts, app.clock.now(), app.store.metrics())?;
+        let (now, metrics) = (app.clock.now(), app.store.metrics());
+        let verified = app.access.load().auth.verify(parts, now, metrics)?;
         let Params(Claim { user_id }) = Params::from_request_parts(parts, app).await?;
         Self::new(verified, user_id, app)
     }

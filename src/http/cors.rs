@@ -41,10 +41,9 @@ const WARN_EVERY_SECS: u64 = 60;
 /// How many refused origins are remembered for that; others are warned about together.
 const WARNED_MAX: usize = 100;
 
-/// The allowed origins, and when others were warned about.
-#[derive(Debug)]
-pub struct Cors {
-    allowed: AllowedOrigins,
+/// When origins that are not allowed were warned about.
+#[derive(Debug, Default)]
+pub(super) struct Cors {
     warned: Mutex<HashMap<HeaderValue, Timestamp>>,
 }
 
@@ -58,23 +57,20 @@ enum Caller {
     Refused(HeaderValue),
 }
 
-impl Cors {
-    /// Lets pages of `allowed` origins call.
-    pub fn new(allowed: AllowedOrigins) -> Self {
-        Self { allowed, warned: Mutex::default() }
-    }
-
-    fn caller(&self, headers: &HeaderMap) -> Caller {
+impl Caller {
+    fn of(headers: &HeaderMap, allowed: &AllowedOrigins) -> Self {
         let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
-            (None, _) => Caller::NoOrigin,
-            (Some(origin), None) if self.allowed.allows(origin.as_bytes()) => {
-                Caller::Allowed(origin.clone())
+            (None, _) => Self::NoOrigin,
+            (Some(origin), None) if allowed.allows(origin.as_bytes()) => {
+                Self::Allowed(origin.clone())
             }
-            (Some(origin), _) => Caller::Refused(origin.clone()),
+            (Some(origin), _) => Self::Refused(origin.clone()),
         }
     }
+}
 
+impl Cors {
     fn warn(&self, origin: HeaderValue, now: Timestamp) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         warned.retain(|_, at| now.as_secs().abs_diff(at.as_secs()) < WARN_EVERY_SECS);
@@ -92,7 +88,7 @@ impl Cors {
 }
 
 pub(super) async fn apply(State(app): State<App>, request: Request, next: Next) -> Response {
-    let caller = app.cors.caller(request.headers());
+    let caller = Caller::of(request.headers(), &app.access.load().origins);
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     // A page reads what a WebSocket brings without any leave of ours: CORS is not for these.

@@ -42,7 +42,7 @@ pub(super) struct Health {
 
 /// `GET /ready`: whether reads and writes work.
 pub(super) async fn ready(State(app): State<App>) -> Result<impl IntoResponse, ApiError> {
-    app.store.check().await.map_err(|error| match error {
+    app.check().await.map_err(|error| match error {
         StoreError::DiskFull { .. } => ApiError::disk_full(StatusCode::SERVICE_UNAVAILABLE),
         error => error.into(),
     })?;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use super::{StartError, listen};
+use super::{StartError, try_listen};
 
 /// How many connections it serves at once; more wait.
 pub(super) const MAX_CONNECTIONS: usize = 32;
@@ -34,7 +34,7 @@ impl Admin {
         warnings: &mut Vec<String>,
     ) -> Result<Option<Self>, StartError> {
         let AdminConfig { listen: address, is_needed } = config;
-        let bound = listen(address).and_then(|listener| {
+        let bound = try_listen(address).and_then(|listener| {
             let address = listener.local_addr()?;
             Ok(Self { listener, address })
         });

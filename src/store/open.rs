@@ -1,5 +1,6 @@
 //! Opening a data file, which is left as it is unless it is ours and makes sense.
 
+use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -24,12 +25,29 @@ use super::tx::{self, Tables, View};
 use super::writer::Numbers;
 use super::{OpenError, StoreError, Stored, file, record, tables};
 
+/// How far the repair of a data file has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Repair {
+    /// Of a hundred.
+    pub percent: f64,
+    /// How large the file is; all of it is read.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.percent;
+        write!(f, "repairing the data file after an unclean stop: {percent:.0} %")
+    }
+}
+
 /// Opens the file at `path`, which is ours and not of a newer release, and changes nothing of it
 /// until its gate lets that through.
 pub(super) fn open_held(
     path: &Path,
     cache_bytes: usize,
     on: (Arc<Space>, Arc<Metrics>),
+    on_repair: impl Fn(Repair) + 'static,
 ) -> Result<(Database, Arc<Gate<FileBackend>>), OpenError> {
     let access = |source: std::io::Error| OpenError::Access { path: path.to_owned(), source };
     let file = file::open(path).map_err(access)?;
@@ -40,9 +58,10 @@ pub(super) fn open_held(
     let backend = FileBackend::new(file).map_err(|error| OpenError::refused(path, error))?;
     let (held, gate) = HeldBackend::new(backend, on);
     let mut builder = Builder::new();
-    builder.set_cache_size(cache_bytes).set_repair_callback(|repair| {
-        let percent = repair.progress() * 100.0;
-        info!("repairing the data file after an unclean stop: {percent:.0} %");
+    builder.set_cache_size(cache_bytes).set_repair_callback(move |repair| {
+        let repair = Repair { percent: repair.progress() * 100.0, bytes };
+        info!("{repair}");
+        on_repair(repair);
     });
     // redb may panic on a file that was damaged while it was closed. Nothing is written to it
     // before all that is read now has proved to be good.

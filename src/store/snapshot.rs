@@ -44,7 +44,7 @@ impl Snapshot {
     /// [`OpenError`]
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let on = (Arc::new(Space::endless()), Arc::default());
-        let (db, _never_let_through) = open_held(path, CACHE_BYTES, on)?;
+        let (db, _never_let_through) = open_held(path, CACHE_BYTES, on, |_| {})?;
         let tx = db.begin_read().map_err(|error| OpenError::unreadable(path, error.into()))?;
         Ok(Self { tx: Arc::new(tx), _opened: Some(db) })
     }

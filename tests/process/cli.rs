@@ -7,11 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use crate::support::{Connection, Ended, Process, command, run, server};
+use crate::support::{Connection, Ended, Process, command, run, server, token};
 
 const SECRET: &str = "KtqBh9yPvQ2mWzR5sXcE7uJnL4aTgD1oFiU8kVbM3eYpHxZs";
 const PREVIOUS: &str = "aTgD1oFiU8kVbM3eYpHxZsKtqBh9yPvQ2mWzR5sXcE7uJnL4";
@@ -317,21 +315,6 @@ fn what_was_configured_is_said_at_the_start() {
             assert!(process.log().contains(text), "no {text:?} in {}", process.log());
         }
     }
-}
-
-/// A token of `ann` that is good for long.
-fn token(secret: &str) -> String {
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = json!({
-        "sub": "ann",
-        "iss": "https://www.sidekickportal.com",
-        "aud": "orion-core",
-        "exp": 250_000_000_000_u64,
-    });
-    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
-    let signature = URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes()));
-    format!("{signed}.{signature}")
 }
 
 #[test]

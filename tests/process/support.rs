@@ -9,10 +9,12 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 
 /// After this long without an answer a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The binary, in `folder`, with these arguments and nothing of this process's environment.
 pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
@@ -89,10 +91,17 @@ impl Process {
     /// Waits for a line of its log that holds `text`.
     #[track_caller]
     pub(crate) fn wait_for_line(&self, text: &str) {
+        self.wait_for_lines(1, text);
+    }
+
+    /// Waits until its log holds `text` so many times.
+    #[track_caller]
+    pub(crate) fn wait_for_lines(&self, count: usize, text: &str) {
         let (state, changed) = &*self.log.0;
-        let wait = |state: &mut LogState| !state.text.contains(text) && !state.ended;
+        let is_there = |state: &LogState| state.text.matches(text).count() >= count;
+        let wait = |state: &mut LogState| !is_there(state) && !state.ended;
         let state = changed.wait_while(state.lock().unwrap(), wait).unwrap();
-        assert!(state.text.contains(text), "no {text:?} in {}", state.text);
+        assert!(is_there(&state), "no {text:?}, {count} times, in {}", state.text);
     }
 
     /// What it wrote up to now.
@@ -187,6 +196,8 @@ pub(crate) struct Connection(BufReader<TcpStream>);
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
+    /// Its lines, in lower case.
+    pub(crate) head: Vec<String>,
     pub(crate) body: String,
 }
 
@@ -208,7 +219,12 @@ impl Connection {
     }
 
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Reply> {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))?;
+        self.get_with(path, "")
+    }
+
+    /// `more` are whole header lines.
+    pub(crate) fn get_with(&mut self, path: &str, more: &str) -> io::Result<Reply> {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n"))?;
         self.read_reply()
     }
 
@@ -239,7 +255,7 @@ impl Connection {
         let status_line = self.read_line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(format!("no status: {status_line}")))?;
-        let (mut length, mut is_chunked) = (0, false);
+        let (mut length, mut is_chunked, mut head) = (0, false, Vec::new());
         loop {
             let line = self.read_line()?.to_ascii_lowercase();
             match line.split_once(": ") {
@@ -248,9 +264,16 @@ impl Connection {
                 Some(_) => {}
                 None => break,
             }
+            head.push(line);
         }
         let body = if is_chunked { self.read_chunks()? } else { self.read_exactly(length)? };
-        Ok(Reply { status, body: String::from_utf8(body).unwrap() })
+        Ok(Reply { status, head, body: String::from_utf8(body).unwrap() })
+    }
+
+    /// Reads lines until one holds `text`.
+    pub(crate) fn read_until(&mut self, text: &str) -> io::Result<()> {
+        while !self.read_line()?.contains(text) {}
+        Ok(())
     }
 
     fn read_chunks(&mut self) -> io::Result<Vec<u8>> {
@@ -291,4 +314,19 @@ fn head(method: &str, path: &str, length: usize, more: &str) -> String {
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n{more}\r\n"
     )
+}
+
+/// A token of `ann` that is good for long.
+pub(crate) fn token(secret: &str) -> String {
+    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
+    let claims = json!({
+        "sub": "ann",
+        "iss": "https://www.sidekickportal.com",
+        "aud": "orion-core",
+        "exp": 250_000_000_000_u64,
+    });
+    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes()));
+    format!("{signed}.{signature}")
 }

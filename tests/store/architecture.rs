@@ -8,6 +8,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("nss", &[]),
     ("client", &[]),
+    ("systemd", &[]),
     ("events", &["model"]),
     ("search", &["model"]),
     ("store", &["model", "metrics", "events"]),
@@ -21,13 +22,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("control", &["model", "store", "status", "exchange"]),
     ("care", &["model", "store", "exchange", "control"]),
     ("server", &["model", "metrics", "store", "status", "http", "control", "sync"]),
-    ("config", &["model", "store", "http", "server", "client", "cli", "sync"]),
+    ("config", &["model", "store", "http", "server", "client", "systemd", "cli", "sync"]),
     ("doctor", &["model", "store", "control", "client", "http", "server", "config"]),
     (
         "commands",
         &[
             "doctor", "model", "cli", "config", "care", "client", "exchange", "server", "status",
-            "store",
+            "systemd", "http", "store",
         ],
     ),
     ("lib", &[]),
@@ -45,7 +46,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["sync/target.rs"]),
     (
         "tokio",
-        &["doctor", "events", "store", "sync", "control", "http", "server", "client", "commands"],
+        &[
+            "doctor", "events", "store", "sync", "control", "http", "server", "client", "systemd",
+            "commands",
+        ],
     ),
     // Each type describes itself.
     ("utoipa", &["model", "sessions", "http"]),

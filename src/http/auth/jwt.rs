@@ -114,6 +114,11 @@ impl Verifier {
         Self { keys, issuer, audience }
     }
 
+    /// How many secrets a token may be signed with.
+    pub(crate) fn secrets(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Returns what `token` says, if it is good at `now_secs` (Unix time).
     ///
     /// It is good while `nbf - 30 <= now_secs < exp + 30`; `nbf` may be missing, and `iat` is not
