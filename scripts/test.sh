@@ -68,6 +68,8 @@ else
   step browser scripts/browser.sh
   step 'made-up calls' scripts/check-openapi.sh
 fi
+step units scripts/check-systemd.sh
+step OpenRC scripts/check-openrc.sh
 step metrics scripts/check-metrics.sh
 step dependencies cargo deny --locked check bans licenses sources
 if [[ $advisories ]]; then

@@ -8,6 +8,7 @@ mod exchange;
 mod news;
 mod out_file;
 mod restore;
+mod series;
 mod source;
 
 use std::io;
@@ -20,6 +21,7 @@ use crate::store::{FinishedFile, NewFile, Note, OpenError, Snapshot, StoreError}
 pub use exchange::{Lines, export, export_to, import, stored};
 pub use news::{News, Unit};
 pub use restore::{Restored, restore};
+pub use series::{backup_name, make_folder, prune};
 use source::{Server, Source};
 
 /// Why something could not be done. Each text says what, why and what to do.
@@ -82,6 +84,14 @@ pub enum CareError {
         source: io::Error,
         /// What was stored, and what was there.
         stored: String,
+    },
+    /// An old backup cannot be removed.
+    #[error("made the backup, and cannot remove the old one {path}: {source}; remove it by hand", path = path.display())]
+    Prune {
+        /// The old one, or the folder that cannot be read.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
     },
     /// A backup would take the place of what it is of.
     #[error("{path} is the data file itself; choose another name", path = path.display())]

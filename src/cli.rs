@@ -11,6 +11,7 @@ mod health;
 mod limits;
 mod manual;
 mod postgres;
+mod series;
 mod serve;
 mod token;
 
@@ -28,6 +29,7 @@ pub use health::HealthArgs;
 pub use limits::{LimitArgs, TrustedProxy};
 pub use manual::{Shell, completions, man_pages};
 pub use postgres::PostgresArgs;
+pub use series::SeriesArgs;
 pub use serve::{AuthMode, LogFormat, ServeArgs};
 pub use token::TokenArgs;
 
@@ -75,6 +77,9 @@ pub enum Command {
     Backup {
         /// Where to; - is stdout [default: orion-chat-TIME.redb in this folder]
         file: Option<PathBuf>,
+        /// In the place of a name.
+        #[command(flatten)]
+        series: SeriesArgs,
         /// Of which data file.
         #[command(flatten)]
         data: DataArgs,

@@ -32,8 +32,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status { json, data } => {
             care::look_after(|| status::status(&config::data(data, variable), json))
         }
-        Command::Backup { file, data } => {
-            care::look_after(|| care::backup(&config::data(data, variable), file))
+        Command::Backup { file, series, data } => {
+            care::look_after(|| care::backup(&config::data(data, variable), file, series))
         }
         Command::Verify { file, data } => {
             care::look_after(|| care::verify(&file.unwrap_or_else(|| config::data(data, variable))))

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::care::{self, Lines, News};
-use crate::cli::{ExportArgs, ImportArgs, LogFormat};
+use crate::cli::{ExportArgs, ImportArgs, LogFormat, SeriesArgs};
 use crate::exchange::{OnProblem, Tally};
 use crate::model::{Clock, UserId};
 
@@ -11,17 +11,24 @@ use super::log::start_log;
 use super::progress::{Progress, Tell};
 use super::{Failure, say};
 
-pub(super) fn backup(data: &Path, file: Option<PathBuf>) -> Result<(), Failure> {
+pub(super) fn backup(
+    data: &Path,
+    file: Option<PathBuf>,
+    series: SeriesArgs,
+) -> Result<(), Failure> {
     let mut progress = Progress::new(Tell::Stderr);
     if file.as_deref() == Some(Path::new("-")) {
         care::backup_to(data, &mut std::io::stdout().lock(), &mut |news| progress.hear(news))?;
         return Ok(());
     }
-    let file = file.unwrap_or_else(|| format!("orion-chat-{}.redb", file_time()).into());
+    let folder = series.into.unwrap_or_default();
+    let file = file.unwrap_or_else(|| folder.join(care::backup_name(&file_time())));
+    // Of no folder nothing is made.
+    care::make_folder(&folder)?;
     let records = care::backup(data, &file, &mut |news| progress.hear(news))?;
     drop(progress);
     say(&format!("{} is a backup of {records} records", file.display()));
-    Ok(())
+    series.keep.map_or(Ok(()), |keep| Ok(care::prune(&folder, &file, keep)?))
 }
 
 pub(super) fn verify(file: &Path) -> Result<(), Failure> {

@@ -85,7 +85,9 @@ impl Failure {
             Self::Care(CareError::Refused { .. }) => 65,
             Self::Care(CareError::Lines { .. }) => 66,
             Self::Care(CareError::Ask { .. }) => 75,
-            Self::Care(CareError::Damaged { .. } | CareError::BrokenOff(_))
+            Self::Care(
+                CareError::Damaged { .. } | CareError::BrokenOff(_) | CareError::Prune { .. },
+            )
             | Self::Store(_)
             | Self::System(_) => 74,
         }

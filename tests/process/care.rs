@@ -3,8 +3,10 @@
 mod crash;
 mod door;
 mod exchange;
+mod series;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -132,8 +134,6 @@ fn a_backup_under_eight_writers_holds_all_that_was_acknowledged_before() {
 
 #[test]
 fn a_backup_is_for_its_owner_alone_and_replaces_the_one_before() {
-    use std::os::unix::fs::PermissionsExt as _;
-
     let folder = folder_with(&[("s", "hello")]);
     let backup = folder.path().join("backup.redb");
     fs::write(&backup, "an older one").unwrap();

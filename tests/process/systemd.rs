@@ -168,7 +168,7 @@ async fn a_store_that_does_not_answer_is_no_proof_of_life() {
     let config = StoreConfig {
         path: folder.path().join("orion-chat.redb"),
         cache_bytes: 1 << 20,
-        reserve_bytes: 0,
+        reserve_bytes: Some(0),
     };
     let store = Store::open(&config, Clock::system(), Arc::default()).unwrap();
     let notify = Some(told.address.clone().into());

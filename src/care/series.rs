@@ -1,0 +1,62 @@
+//! Backups that are made again and again: in a folder of their own, named by their time.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{CareError, failed};
+
+const BEFORE: &str = "orion-chat-";
+const BEHIND: &str = ".redb";
+
+/// What a backup of `time`, such as `20261123T101112.345Z`, is called.
+pub fn backup_name(time: &str) -> String {
+    format!("{BEFORE}{time}{BEHIND}")
+}
+
+/// Makes `folder`, for its owner alone, unless it is there.
+///
+/// # Errors
+/// [`CareError::Copy`].
+pub fn make_folder(folder: &Path) -> Result<(), CareError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| failed(folder, &error))
+}
+
+/// Removes backups of `folder` but for `newest` and those that come next by the time of their names,
+/// `keep` in all. What has another name stays.
+///
+/// # Errors
+/// [`CareError::Prune`].
+pub fn prune(folder: &Path, newest: &Path, keep: NonZeroUsize) -> Result<(), CareError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |source: io::Error| CareError::Prune { path, source }
+    };
+    let mut others = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
+        let entry = entry.map_err(failed(folder))?;
+        let is_file = entry.file_type().map_err(failed(folder))?.is_file();
+        if is_file && entry.path() != newest && is_backup(&entry.path()) {
+            others.push(entry.path());
+        }
+    }
+    others.sort_unstable();
+    let too_many = others.len().saturating_sub(keep.get() - 1);
+    others
+        .iter()
+        .take(too_many)
+        .try_for_each(|old: &PathBuf| std::fs::remove_file(old).map_err(failed(old)))
+}
+
+/// Whether a file is called as [`backup_name`] calls one.
+fn is_backup(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let time = name.strip_prefix(BEFORE).and_then(|rest| rest.strip_suffix(BEHIND));
+    time.is_some_and(|time| {
+        let shape = time.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+        shape.eq(*b"00000000T000000.000Z")
+    })
+}
