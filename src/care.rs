@@ -4,10 +4,12 @@
 //! (see [`crate::control`]), and on the file itself when none does. None of them changes the file that
 //! it reads.
 
+mod compact;
 mod exchange;
 mod news;
 mod out_file;
 mod restore;
+mod salvage;
 mod series;
 mod source;
 
@@ -16,11 +18,13 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::store::{FinishedFile, NewFile, Note, OpenError, Snapshot, StoreError};
+use crate::store::{FinishedFile, NewFile, Note, OpenError, Snapshot};
 
+pub use compact::compact;
 pub use exchange::{Lines, export, export_to, import, stored};
 pub use news::{News, Unit};
 pub use restore::{Restored, restore};
+pub use salvage::{Salvaged, salvage};
 pub use series::{backup_name, make_folder, prune};
 use source::{Server, Source};
 
@@ -72,6 +76,16 @@ pub enum CareError {
     Refused {
         /// How many problems were told.
         problems: u64,
+        /// What was stored, and what was there.
+        stored: String,
+    },
+    /// An import did not come to its end.
+    #[error(
+        "the import broke off: {why}; {stored}; see the server's log, and import again to go on"
+    )]
+    Unfinished {
+        /// What is in the way.
+        why: String,
         /// What was stored, and what was there.
         stored: String,
     },
@@ -207,15 +221,15 @@ fn failed(path: &Path, reason: &impl ToString) -> CareError {
     CareError::Copy { path: path.to_owned(), reason: reason.to_string() }
 }
 
-/// A new file that is to stand at `target`, of what `fill` puts into it.
+/// A new file that is to stand at `target`, with what `fill` puts into it.
 fn filled(
     target: &Path,
     fill: impl FnOnce(&mut NewFile) -> Result<(), CareError>,
-) -> Result<FinishedFile, CareError> {
+) -> Result<NewFile, CareError> {
     let mut copy = NewFile::create(target).map_err(|error| match error {
         OpenError::Create { source, .. } => failed(target, &source),
         other => other.into(),
     })?;
     fill(&mut copy)?;
-    copy.finish().map_err(|error: StoreError| failed(target, &error))
+    Ok(copy)
 }

@@ -114,6 +114,20 @@ pub enum Command {
     /// What is there already stays as it is, so that to import again adds nothing. Stops at the first
     /// line that cannot be stored, with 65, and tells what was stored before.
     Import(ImportArgs),
+    /// Put what can still be read of a damaged data file into a new one.
+    ///
+    /// For when there is no backup, or an old one. Says what was lost. No server may have the file,
+    /// which stays as it is.
+    Salvage {
+        /// The damaged file
+        file: PathBuf,
+        /// The new one
+        out: PathBuf,
+    },
+    /// Give the room back that nothing is in, while no server has the data file.
+    ///
+    /// A checked copy takes the file's place; there must be room for both.
+    Compact(DataArgs),
     /// Look the node and the configuration over, and say what is wrong and what mends it.
     ///
     /// One line for each check: ok, warn or FAIL; ends with 1 if one failed. It asks the server if

@@ -49,6 +49,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             let data = config::data(args.data.clone(), variable);
             care::look_after(|| care::import(args, &data))
         }
+        Command::Salvage { file, out } => care::look_after(|| care::salvage(&file, &out)),
+        Command::Compact(data) => care::look_after(|| care::compact(&config::data(data, variable))),
         Command::Doctor(args) => {
             let file = EnvFile::read(&args.env)?;
             doctor::doctor(args, |name| file.get(name).or_else(|| variable(name)))

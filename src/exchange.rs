@@ -12,10 +12,12 @@ mod csv;
 mod export;
 mod import;
 mod line;
+mod salvage;
 
 pub use csv::{CsvError, csv_to_lines};
 pub use export::{ExportError, export};
 pub use import::{Import, ImportError, OnProblem, Told};
+pub use salvage::{Found, salvaged_lines};
 
 /// The version of the lines that this release writes, and the newest that it reads.
 pub const VERSION: u64 = 1;

@@ -9,8 +9,8 @@
 //! which key), `record` (bytes), `rows` (what is known of JSON), `run` (neighbouring rows in one value), `facts` (what is known of a row), `step` (what a commit
 //! did), `changes` (the log, for those who follow), `fresh`, `tx`
 //! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`, `open`,
-//! `held` and `space` (the disk); and for
-//! those who look after it, `snapshot`, `new_file` (copies), `verify`, `stored` (how much there is) and `sizes`.
+//! `held` and `space` (the disk); and for those who look after it, `snapshot`, `frozen`, `new_file`
+//! (copies), `verify`, `salvage`, `stored` (how much there is) and `sizes`.
 
 mod changes;
 mod error;
@@ -27,6 +27,7 @@ mod open;
 mod record;
 mod rows;
 mod run;
+mod salvage;
 mod settle;
 mod sizes;
 mod snapshot;
@@ -62,6 +63,7 @@ pub use journal::{Journal, Touched};
 pub use new_file::{FinishedFile, NewFile};
 pub use open::Repair;
 use open::{Loaded, lay_out, load, new_log_id, open_held};
+pub use salvage::{RescuedMessage, RescuedSession, Salvage, salvage};
 pub use sizes::{StoreSizes, TableSize};
 pub use snapshot::{Piece, Snapshot};
 use space::Space;

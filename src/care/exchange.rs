@@ -17,7 +17,7 @@ use super::source::{Server, Source, size_of};
 use super::{CareError, News, Unit, failed};
 
 /// Memory for the pages of a data file that nobody serves, in bytes.
-const CACHE_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Writes all sessions and messages of the data file at `data`, or those of `user`, as lines to
 /// `target`, of mode 0600, in the place of a file that is there. They are those of one moment.
@@ -175,7 +175,11 @@ fn feed(
         Ok(())
     };
     let write = |out: &mut dyn Write| lines.write(out, &sent);
-    let (_, fed) = server.ask_with(&Verb::Import(on_problem), write, &mut hear)?;
+    let asked = server.ask_with(&Verb::Import(on_problem), write, &mut hear);
+    let (_, fed) = asked.map_err(|error| match error {
+        CareError::BrokenOff(why) => CareError::Unfinished { why, stored: stored(tally) },
+        other => other,
+    })?;
     match fed {
         Err(Unread(path, source)) => Err(CareError::Lines { path, source, stored: stored(tally) }),
         Ok(()) if tally.problems > 0 => {

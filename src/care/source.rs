@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::control::{Frame, Verb, socket_path};
-use crate::store::{FinishedFile, OpenError, Piece, Snapshot, StoreError};
+use crate::store::{FinishedFile, NewFile, OpenError, Piece, Snapshot, StoreError};
 
 use super::{CareError, News, Unit, check, failed, filled};
 
@@ -65,14 +65,23 @@ pub(super) fn copy(
     size: u64,
     news: Hear<'_>,
 ) -> Result<FinishedFile, CareError> {
-    filled(target, |copy| {
-        let mut copied = Copied::new(size, news);
-        let put = |piece: Piece<'_>| {
-            copied.count(piece);
-            copy.put(piece)
-        };
-        snapshot.pieces(put).map_err(|error: StoreError| failed(target, &error))
-    })
+    let copy = filled(target, |copy| fill(copy, snapshot, (target, size), news))?;
+    copy.finish().map_err(|error| failed(target, &error))
+}
+
+/// Puts into `copy`, which is to stand at `target`, what `snapshot` shows, whose file has this size.
+pub(super) fn fill(
+    copy: &mut NewFile,
+    snapshot: &Snapshot,
+    (target, size): (&Path, u64),
+    news: Hear<'_>,
+) -> Result<(), CareError> {
+    let mut copied = Copied::new(size, news);
+    let put = |piece: Piece<'_>| {
+        copied.count(piece);
+        copy.put(piece)
+    };
+    snapshot.pieces(put).map_err(|error: StoreError| failed(target, &error))
 }
 
 /// Counts what is copied, and tells of it now and then.
@@ -143,7 +152,7 @@ impl Server {
     }
 
     fn copy(self, target: &Path, news: Hear<'_>) -> Result<FinishedFile, CareError> {
-        filled(target, |copy| {
+        let copy = filled(target, |copy| {
             let mut copied = Copied::new(self.size, news);
             self.ask(&Verb::Backup, &mut |frame| {
                 let piece = match &frame {
@@ -155,7 +164,8 @@ impl Server {
                 copy.put(piece).map_err(|error| failed(target, &error))
             })?;
             Ok(())
-        })
+        })?;
+        copy.finish().map_err(|error| failed(target, &error))
     }
 
     fn verify(self, news: Hear<'_>) -> Result<(u64, u64), CareError> {

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::care::{self, Lines, News};
+use crate::care::{self, Lines, News, Salvaged};
 use crate::cli::{ExportArgs, ImportArgs, LogFormat, SeriesArgs};
-use crate::exchange::{OnProblem, Tally};
+use crate::exchange::{Found, OnProblem, Tally};
 use crate::model::{Clock, UserId};
 
 use super::log::start_log;
@@ -73,6 +73,35 @@ pub(super) fn import(args: ImportArgs, data: &Path) -> Result<(), Failure> {
     let tally = care::import(data, &lines, on_problem, &mut |news| progress.hear(news))?;
     drop(progress);
     say(&care::stored(tally));
+    Ok(())
+}
+
+pub(super) fn salvage(file: &Path, out: &Path) -> Result<(), Failure> {
+    let mut progress = Progress::new(Tell::Stderr);
+    let salvaged = care::salvage(file, out, &mut |news| progress.hear(news))?;
+    drop(progress);
+    let Salvaged { found, lost, refused } = salvaged;
+    let Found { sessions, rebuilt, messages, missing, beyond } = found;
+    say(&format!("{} holds {sessions} sessions with {messages} messages", out.display()));
+    for (count, what) in [
+        (u64::try_from(lost).unwrap_or(u64::MAX), "stretches of the file could not be read"),
+        (missing, "messages that their sessions tell of were not found"),
+        (rebuilt, "sessions lost their title, marks and metadata"),
+        (beyond, "messages are there beyond what their sessions tell of: maybe deleted ones"),
+        (refused, "sessions or messages were found and left out, as told above"),
+    ] {
+        if count > 0 {
+            say(&format!("{count} {what}"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn compact(data: &Path) -> Result<(), Failure> {
+    let mut progress = Progress::new(Tell::Stderr);
+    let (before, after) = care::compact(data, &mut |news| progress.hear(news))?;
+    drop(progress);
+    say(&format!("{} had {before} bytes, and has {after}", data.display()));
     Ok(())
 }
 

@@ -86,7 +86,10 @@ impl Failure {
             Self::Care(CareError::Lines { .. }) => 66,
             Self::Care(CareError::Ask { .. }) => 75,
             Self::Care(
-                CareError::Damaged { .. } | CareError::BrokenOff(_) | CareError::Prune { .. },
+                CareError::Damaged { .. }
+                | CareError::BrokenOff(_)
+                | CareError::Unfinished { .. }
+                | CareError::Prune { .. },
             )
             | Self::Store(_)
             | Self::System(_) => 74,

@@ -105,7 +105,7 @@ pub enum OpenError {
         known: u64,
     },
     /// It is not a data file, or not a whole one.
-    #[error("data file {path} is damaged or not a data file: {reason}; it was left as it is: restore a backup, or move it away to begin anew", path = path.display())]
+    #[error("data file {path} is damaged or not a data file: {reason}; it was left as it is: restore a backup, salvage what can be had, or move it away to begin anew", path = path.display())]
     Damaged {
         /// Where it is.
         path: PathBuf,

@@ -19,7 +19,7 @@ const COMMIT_BYTES: usize = 8 * 1024 * 1024;
 
 /// A data file that is being made. It goes when this does.
 ///
-/// Its log gets a number of its own: whoever followed the changes of the other file may have seen
+/// Its log gets a number of its own, unless it is ended otherwise: whoever followed the changes of the other file may have seen
 /// some that are not in this one, and is told to look anew.
 pub struct NewFile {
     unfinished: Unfinished,
@@ -75,6 +75,21 @@ impl NewFile {
     pub fn finish(mut self) -> Result<FinishedFile, StoreError> {
         self.put(Piece::Table(META.name()))?;
         self.put(Piece::Row(LOG_ID, &new_log_id()))?;
+        self.end()
+    }
+
+    /// Ends it as [`NewFile::finish`] does, without the room that nothing is in, and with the number
+    /// of the other file's log: nobody can have seen changes that are not in this one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written.
+    pub fn finish_compact(mut self) -> Result<FinishedFile, StoreError> {
+        self.commit()?;
+        self.db.compact().map_err(|error| StoreError::Io(error.to_string().into()))?;
+        self.end()
+    }
+
+    fn end(mut self) -> Result<FinishedFile, StoreError> {
         self.commit()?;
         self.db.close()?;
         self.file.sync_all().map_err(|error| StoreError::Io(error.to_string().into()))?;

@@ -3,6 +3,7 @@
 mod crash;
 mod door;
 mod exchange;
+mod room;
 mod series;
 
 use std::fs;

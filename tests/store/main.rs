@@ -10,5 +10,6 @@ mod damage;
 mod exchange;
 mod lock;
 mod model;
+mod salvage;
 mod schema;
 mod support;

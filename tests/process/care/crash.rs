@@ -1,4 +1,4 @@
-//! SIGKILL in the middle of a backup or of a restore: what is there is the old file or the new one.
+//! SIGKILL in the middle of what changes files: what is there is the old file or the new one.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -75,4 +75,53 @@ fn after_a_crash_in_a_backup_there_is_the_old_one_or_the_new_one() {
 #[test]
 fn after_a_crash_in_a_restore_there_is_the_old_file_or_the_new_one() {
     kill_all_over(&["restore", "backup.redb"], DATA);
+}
+
+#[test]
+fn after_a_crash_while_compacting_there_is_the_old_file_or_the_new_one() {
+    kill_all_over(&["compact"], DATA);
+}
+
+#[test]
+fn after_a_crash_in_a_salvage_there_is_a_whole_file_or_none() {
+    let (folder, whole) = folder_and_time(&["salvage", DATA, "first.redb"]);
+    let out = folder.path().join("out.redb");
+    let mut none = 0;
+    for n in 0..KILLS {
+        run_and_kill(folder.path(), &["salvage", DATA, "out.redb"], whole * n / KILLS);
+        if out.exists() {
+            done(folder.path(), &["verify", "out.redb"]);
+            fs::remove_file(&out).unwrap();
+        } else {
+            none += 1;
+        }
+    }
+    assert!(none > 0, "none was killed before its end");
+    done(folder.path(), &["verify"]);
+}
+
+/// However often it is broken off, what is there in the end is there once.
+#[test]
+fn an_import_that_crashed_is_done_by_importing_again() {
+    let (source, _) = folder_and_time(&["export", "lines"]);
+    let lines = source.path().join("lines");
+    let import = ["import", lines.to_str().unwrap()];
+    let folder = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    done(folder.path(), &import);
+    let whole = began.elapsed();
+    for n in 0..KILLS {
+        let folder = tempfile::tempdir().unwrap();
+        run_and_kill(folder.path(), &import, whole * n / KILLS);
+        if folder.path().join(DATA).exists() {
+            done(folder.path(), &["verify"]);
+        }
+
+        done(folder.path(), &import);
+
+        done(folder.path(), &["export", "again"]);
+        let (one, other) =
+            (fs::read(&lines).unwrap(), fs::read(folder.path().join("again")).unwrap());
+        assert!(one == other, "after {n}/{KILLS}");
+    }
 }
