@@ -28,7 +28,7 @@ pub use env::EnvArgs;
 pub use health::HealthArgs;
 pub use limits::{LimitArgs, TrustedProxy};
 pub use manual::{Shell, completions, man_pages};
-pub use postgres::PostgresArgs;
+pub use postgres::{PostgresArgs, PostgresCommand, ReplicaArgs};
 pub use series::SeriesArgs;
 pub use serve::{AuthMode, LogFormat, ServeArgs};
 pub use token::TokenArgs;
@@ -134,6 +134,23 @@ pub enum Command {
     /// that runs, and else one of its own with the same configuration, for a moment, without your
     /// data.
     Doctor(DoctorArgs),
+    /// Look after PostgreSQL as a replica.
+    #[command(subcommand)]
+    Postgres(PostgresCommand),
+    /// See to it that everything is in PostgreSQL, such as before a switch back to it.
+    ///
+    /// Ends with 0 once that is so, else with 1 and a line that says why.
+    Drain {
+        /// Wait until it is so
+        #[arg(long)]
+        wait: bool,
+        /// Wait no longer than this
+        #[arg(long, value_name = "SECS")]
+        timeout: Option<u64>,
+        /// Of which data file.
+        #[command(flatten)]
+        place: ReplicaArgs,
+    },
     /// Make a token to try the service with, signed with the configured secret.
     ///
     /// It is written to stdout, with the iss and aud that the server asks for.

@@ -6,6 +6,7 @@ mod failure;
 mod health;
 mod log;
 mod manual;
+mod postgres;
 mod progress;
 mod reload;
 mod serve;
@@ -20,6 +21,9 @@ use crate::config::{self, EnvFile};
 
 pub use failure::Failure;
 pub use health::Unhealthy;
+pub use postgres::ReplicaFailure;
+
+use postgres::Place;
 
 /// Runs what `cli` asks for.
 ///
@@ -55,6 +59,14 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             let file = EnvFile::read(&args.env)?;
             doctor::doctor(args, |name| file.get(name).or_else(|| variable(name)))
         }
+        Command::Postgres(command) => care::look_after(|| {
+            let (data, target) = config::replica(command.place(), variable)?;
+            postgres::postgres(&command, Place { data: &data, target })
+        }),
+        Command::Drain { wait, timeout, place } => care::look_after(|| {
+            let (data, target) = config::replica(&place, variable)?;
+            postgres::drain(Place { data: &data, target }, wait, timeout)
+        }),
         Command::Token(args) => {
             let file = EnvFile::read(&args.env)?;
             token::token(args, |name| file.get(name).or_else(|| variable(name)))

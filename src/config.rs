@@ -18,12 +18,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{DataArgs, LogFormat, ServeArgs};
+use crate::cli::{DataArgs, LogFormat, ReplicaArgs, ServeArgs};
 use crate::client::Peer;
 use crate::http::Access;
 use crate::http::auth::TokenConfig;
 use crate::server::{Patience, ServerConfig};
 use crate::store::StoreConfig;
+use crate::sync::Target;
 use crate::systemd::ManagerConfig;
 
 use access::SECRET;
@@ -158,6 +159,19 @@ pub fn peer(
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Peer, ConfigError> {
     Env(&|name| variable(name).filter(|value| !value.is_empty())).peer(url)
+}
+
+/// The data file, and PostgreSQL if it is configured, that `args` and the environment name.
+///
+/// # Errors
+/// [`ConfigError`] for the first thing that cannot be used.
+pub fn replica(
+    args: &ReplicaArgs,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<(PathBuf, Option<Target>), ConfigError> {
+    let env = Env(&|name| variable(name).filter(|value| !value.is_empty()));
+    let data = args.data.data.clone().unwrap_or_else(|| env.data());
+    Ok((data, env.postgres(args.postgres.clone())?))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod answer;
 mod frame;
+mod postgres;
 mod verb;
 
 use std::io;
@@ -25,9 +26,11 @@ use tracing::{info, warn};
 
 use crate::status::Pulse;
 use crate::store::Store;
+use crate::sync::Handle;
 
 pub use answer::answer;
 pub use frame::Frame;
+pub use postgres::{Ending, Question, ask_replica};
 pub use verb::Verb;
 
 /// How long accepting pauses when no connection can be had.
@@ -72,8 +75,7 @@ impl Control {
     /// Answers until `stopping` is cancelled; what is being answered then is broken off.
     pub async fn run(
         self,
-        store: Store,
-        pulse: Arc<Pulse>,
+        asked: (Store, Arc<Pulse>, Option<Handle>),
         tasks: TaskTracker,
         stopping: CancellationToken,
     ) {
@@ -81,8 +83,7 @@ impl Control {
             tokio::select! {
                 () = stopping.cancelled() => return,
                 stream = self.accept() => {
-                    let asked = (store.clone(), Arc::clone(&pulse));
-                    tasks.spawn(serve(stream, asked, tasks.clone(), stopping.clone()));
+                    tasks.spawn(serve(stream, asked.clone(), tasks.clone(), stopping.clone()));
                 }
             }
         }
@@ -116,14 +117,15 @@ impl Drop for Control {
 
 async fn serve(
     stream: UnixStream,
-    (store, pulse): (Store, Arc<Pulse>),
+    (store, pulse, replica): (Store, Arc<Pulse>, Option<Handle>),
     tasks: TaskTracker,
     stopping: CancellationToken,
 ) {
     let Ok(door) = stream.try_clone() else {
         return;
     };
-    let mut work = tasks.spawn_blocking(move || answer(&stream, &store, Some(&pulse)));
+    let mut work =
+        tasks.spawn_blocking(move || answer(&stream, &store, (Some(&pulse), replica.as_ref())));
     let answered = tokio::select! {
         answered = &mut work => answered,
         () = stopping.cancelled() => {

@@ -252,7 +252,9 @@ impl Server {
             tasks.spawn(accept.run(listener));
         }
         if let Some(control) = self.control {
-            tasks.spawn(control.run(self.store.clone(), pulse, tasks.clone(), stopping.clone()));
+            let replica = self.replica.as_ref().map(Replica::handle);
+            let asked = (self.store.clone(), pulse, replica);
+            tasks.spawn(control.run(asked, tasks.clone(), stopping.clone()));
         }
         if let Some(replica) = self.replica {
             tasks.spawn(replica.run(stopping.clone()));

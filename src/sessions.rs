@@ -12,6 +12,7 @@ mod follow;
 mod history;
 mod import;
 mod list;
+pub mod merge;
 mod once;
 mod save_message;
 mod search;

@@ -4,38 +4,54 @@
 //! it names, whenever PostgreSQL can be reached. Both ways tell *which* rows changed; what is sent
 //! or taken is the row as it is now, so that it does not matter how often or in which order.
 //!
-//! In here: `target` (where PostgreSQL is), `link` (a connection with its statements), `parcel`
-//! (what is sent in one transaction), `push` and `statements` (sending it), `notes` (what is kept
-//! about it in our own file), `failure` (what a refusal is about), `status`.
+//! In here: `target` (where PostgreSQL is), `link` (a connection with its statements), `install` (the
+//! extra schema); one way `push` with `parcel` (what is sent in one transaction) and `statements`; the
+//! other way `follow`, by `outbox` or `compare` and `reconcile`, with `pull` and `theirs` (rows as they
+//! are there); `notes` (what is kept about it in our own file), `failure` (what a refusal is about),
+//! `status`, and `order` with `orders` (what operators ask for).
 
+mod compare;
 mod failure;
+mod follow;
+mod install;
 mod link;
 mod notes;
+mod order;
+mod orders;
+mod outbox;
 mod parcel;
+mod pull;
 mod push;
+mod reconcile;
 mod statements;
 mod status;
 mod target;
+mod theirs;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::model::{Clock, Role};
+use crate::model::{Clock, Role, SessionId};
 use crate::store::{Store, StoreError, WriteTx};
 
 pub use failure::SyncError;
-pub use status::{Status, StatusBoard};
+pub use install::{install, uninstall};
+pub use order::{Answer, Handle, Order};
+pub use status::{Status, SyncStatus};
 pub use target::{BadTarget, Target};
 
 use failure::Kind;
 use link::Link;
-use notes::Sent;
+use notes::{Followed, Sent};
+use order::Request;
+use pull::{Taker, Wanted};
 use push::Sender;
 
 /// How many rows are sent in one transaction.
@@ -51,15 +67,33 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Steps that need not be sent and after which that is noted, so that the log may be pruned.
 const SKIPPED: u64 = 10_000;
 
+/// How often rows are sent again that somebody else held.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How many orders may wait.
+const ORDERS: usize = 8;
+
 /// The replica of a store.
 #[derive(Debug)]
 pub struct Replica {
     target: Target,
     store: Store,
-    board: Arc<StatusBoard>,
+    status: Arc<SyncStatus>,
+    requests: mpsc::Receiver<Request>,
+    handle: Handle,
+    /// What is asked for and could not be done yet.
+    waiting: Option<Request>,
     sent: Sent,
     /// The number up to which the log was looked at.
     looked: u64,
+    followed: Followed,
+    /// When that was noted last.
+    noted: Instant,
+    next_pull: Instant,
+    next_retry: Instant,
+    installed: bool,
+    mark_checked: bool,
+    paused: bool,
     refused_roles: HashMap<Role, (String, String)>,
     failures: u32,
 }
@@ -71,16 +105,38 @@ impl Replica {
     /// [`StoreError`] when the file cannot be read.
     pub fn new(target: Target, store: Store, clock: Clock) -> Result<Self, StoreError> {
         let sent: Sent = store.read(|tx| notes::read(tx, notes::SENT))?.unwrap_or_default();
+        let sent = if sent.log == store.log_id() { sent } else { Sent::default() };
+        let followed = store.read(|tx| notes::read(tx, notes::FOLLOWED))?.unwrap_or_default();
         store.hold_log(sent.seq);
-        let board = Arc::new(StatusBoard::new(store.clone(), clock));
-        board.set_sent(sent.seq);
-        let (looked, refused_roles) = (sent.seq, HashMap::new());
-        Ok(Self { target, store, board, sent, looked, refused_roles, failures: 0 })
+        let status = Arc::new(SyncStatus::new(store.clone(), clock));
+        status.set_sent(sent.seq);
+        let (asking, requests) = mpsc::channel(ORDERS);
+        let handle = Handle { status: Arc::clone(&status), requests: asking };
+        let now = Instant::now();
+        Ok(Self {
+            target,
+            store,
+            status,
+            requests,
+            handle,
+            waiting: None,
+            looked: sent.seq,
+            sent,
+            followed,
+            noted: now,
+            next_pull: now,
+            next_retry: now,
+            installed: false,
+            mark_checked: false,
+            paused: false,
+            refused_roles: HashMap::new(),
+            failures: 0,
+        })
     }
 
-    /// Where is told how it is doing.
-    pub fn board(&self) -> Arc<StatusBoard> {
-        Arc::clone(&self.board)
+    /// For those who ask something of it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Follows, whenever PostgreSQL can be reached, until `stop` is cancelled.
@@ -93,23 +149,30 @@ impl Replica {
 
     async fn follow(&mut self) -> Infallible {
         loop {
-            let Err(error) = self.follow_connected().await;
-            self.board.fail(&error);
+            let Err(error) = Box::pin(self.follow_connected()).await;
+            self.status.fail(&error);
             self.failures += 1;
+            if let Some(request) = self.waiting.take() {
+                request.end(Err(&error)).await;
+            }
             let pause = match error.kind() {
                 Kind::Moment | Kind::Row => backoff(self.failures),
                 Kind::Tables => BACKOFF_MAX,
             };
             let millis = pause.as_millis();
             warn!(%error, "PostgreSQL: {error}; what is done here is kept, again in {millis} ms");
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // Whoever asks does not want to wait.
+                request = self.requests.recv() => self.waiting = request,
+            }
         }
     }
 
     /// Follows for as long as one connection lasts.
     async fn follow_connected(&mut self) -> Result<Infallible, SyncError> {
         let (client, connection) = self.target.connect().await?;
-        let link = Link::new(client, format!("{:016x}", self.store.log_id()));
+        let link = Link::new(client, self.node());
         tokio::select! {
             worked = self.work(&link) => worked,
             ended = connection => match ended {
@@ -121,15 +184,72 @@ impl Replica {
 
     async fn work(&mut self, link: &Link) -> Result<Infallible, SyncError> {
         self.refused_roles.clear();
+        self.mark_checked = false;
+        self.next_pull = Instant::now();
         let mut connected = false;
         loop {
+            if let Some(request) = self.waiting.take() {
+                self.answer(link, request).await?;
+            }
             while self.push(link).await? {}
+            if self.next_pull <= Instant::now() {
+                self.pull(link, false).await?;
+            }
+            if self.next_retry <= Instant::now() {
+                self.retry_held(link).await?;
+                self.next_retry = Instant::now() + RETRY;
+            }
             if !std::mem::replace(&mut connected, true) {
                 info!("PostgreSQL: connected to {}", self.target);
-                self.board.connect();
+                self.status.connect();
             }
             self.failures = 0;
-            tokio::time::sleep(LOOK).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                request = self.requests.recv() => self.waiting = request,
+            }
+        }
+    }
+
+    async fn answer(&mut self, link: &Link, request: Request) -> Result<(), SyncError> {
+        let outcome = self.obey(link, &request).await;
+        request.end(outcome.as_ref().map(|is_well| *is_well)).await;
+        outcome.map(drop)
+    }
+
+    /// Does one thing that is asked for, and no more: for who has the file alone.
+    ///
+    /// # Errors
+    /// [`SyncError`]
+    pub async fn run_once(
+        mut self,
+        order: Order,
+        answers: mpsc::Sender<Answer>,
+    ) -> Result<(), SyncError> {
+        let (client, connection) = self.target.connect().await?;
+        let link = Link::new(client, self.node());
+        let request = Request { order, answers };
+        tokio::select! {
+            answered = self.answer(&link, request) => answered,
+            ended = connection => {
+                let why = ended.err().map_or("it closed it".to_owned(), |error| error.to_string());
+                Err(SyncError::Unreachable(format!("the connection broke off: {why}")))
+            }
+        }
+    }
+
+    fn node(&self) -> String {
+        format!("{:016x}", self.store.log_id())
+    }
+
+    fn sender<'a>(&'a mut self, link: &'a Link) -> Sender<'a> {
+        Sender {
+            link,
+            store: &self.store,
+            refused_roles: &mut self.refused_roles,
+            again: false,
+            installed: self.installed,
+            restores: false,
         }
     }
 
@@ -138,29 +258,45 @@ impl Replica {
         let (after, newest) =
             (self.looked, self.store.read(|tx| Ok::<_, StoreError>(tx.newest()))?);
         if after == newest {
-            self.board.set_sent(after);
+            self.status.set_sent(after);
             return Ok(false);
         }
         let Some(journal) = self.store.read(|tx| tx.journal(after, BATCH))? else {
-            return Err(SyncError::Unable("the log does not reach back far enough".to_owned()));
+            // The log does not reach back so far: both sides are compared as a whole instead.
+            warn!(
+                "PostgreSQL: what was done here is too long ago; comparing both sides as a whole"
+            );
+            self.followed = Followed::default();
+            self.looked = newest;
+            self.next_pull = Instant::now();
+            return Ok(false);
         };
-        self.board.set_oldest(journal.since);
         let any = !journal.touched.is_empty();
         if any {
-            let mut sender = Sender {
-                link,
-                store: &self.store,
-                refused_roles: &mut self.refused_roles,
-                again: false,
-            };
-            sender.send(journal.touched).await?;
+            let outcome = self.sender(link).send(journal.touched).await?;
+            self.settle(link, outcome.unclear).await?;
         }
         self.looked = journal.until;
         if any || self.looked > self.sent.seq + SKIPPED {
             self.save_sent().await?;
         }
-        self.board.set_sent(self.looked);
+        self.status.set_sent(self.looked);
         Ok(self.looked < newest)
+    }
+
+    /// Looks at sessions whose own was changed on both sides.
+    async fn settle(&mut self, link: &Link, unclear: HashSet<SessionId>) -> Result<(), SyncError> {
+        if unclear.is_empty() {
+            return Ok(());
+        }
+        let sessions = unclear.iter().map(ToString::to_string).collect();
+        let wanted = Wanted { sessions, ..Wanted::default() };
+        let taker = Taker { link, store: &self.store, installed: self.installed };
+        let outcome = taker.take(wanted).await?;
+        if !outcome.again.is_empty() {
+            self.sender(link).send(outcome.again).await?;
+        }
+        Ok(())
     }
 
     /// Notes how far what was done here has been sent.

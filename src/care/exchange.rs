@@ -147,7 +147,7 @@ pub fn import(
         scope.spawn(|| {
             let there = there;
             // Whoever feeds it hears what it ends with.
-            let _answered = control::answer(&there, &store, None);
+            let _answered = control::answer(&there, &store, (None, None));
         });
         feed(Server::at(here), lines, on_problem, news)
     });

@@ -1,8 +1,10 @@
-//! The flags that say where PostgreSQL is.
+//! The flags that say where PostgreSQL is, and the commands that look after it as a replica.
 
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help")]
 
-use clap::Args;
+use clap::{Args, Subcommand};
+
+use super::DataArgs;
 
 /// Where PostgreSQL is.
 #[derive(Debug, Clone, Default, Args)]
@@ -12,4 +14,60 @@ pub struct PostgresArgs {
     /// DB_PASSWORD_FILE, DB_SSL] [default: none]
     #[arg(long, value_name = "URL")]
     pub postgres: Option<String>,
+}
+
+/// A data file and its replica.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ReplicaArgs {
+    /// The data file.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// PostgreSQL.
+    #[command(flatten)]
+    pub postgres: PostgresArgs,
+}
+
+/// What can be done about PostgreSQL.
+#[derive(Debug, Subcommand)]
+pub enum PostgresCommand {
+    /// Add the schema orion_chat: triggers that tell of every change, so that none is missed.
+    Install(ReplicaArgs),
+    /// Remove the schema orion_chat and its triggers.
+    Uninstall(ReplicaArgs),
+    /// Take everything that is there now, while a server has the data file or not.
+    Pull {
+        /// Delete here what is not there any more, even if it is much
+        #[arg(long)]
+        accept_deletions: bool,
+        /// Into which data file.
+        #[command(flatten)]
+        place: ReplicaArgs,
+    },
+    /// Show how it is doing: what waits, what was refused, what is wrong.
+    Status {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+        /// Of which data file.
+        #[command(flatten)]
+        place: ReplicaArgs,
+    },
+    /// Say where both sides differ, a line for each session; ends with 1 if they do.
+    Diff(ReplicaArgs),
+    /// Send again what was refused; ends with 1 if some of it is refused still.
+    Retry(ReplicaArgs),
+}
+
+impl PostgresCommand {
+    /// The data file and its replica.
+    pub fn place(&self) -> &ReplicaArgs {
+        match self {
+            Self::Install(place)
+            | Self::Uninstall(place)
+            | Self::Diff(place)
+            | Self::Retry(place)
+            | Self::Pull { place, .. }
+            | Self::Status { place, .. } => place,
+        }
+    }
 }

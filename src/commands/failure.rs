@@ -9,7 +9,7 @@ use crate::server::StartError;
 use crate::store::{OpenError, StoreError};
 use crate::systemd::HandedOverError;
 
-use super::Unhealthy;
+use super::{ReplicaFailure, Unhealthy};
 
 /// Why the process ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,9 @@ pub enum Failure {
     /// The data could not be looked after.
     #[error(transparent)]
     Care(#[from] CareError),
+    /// The replica could not be looked after.
+    #[error(transparent)]
+    Replica(#[from] ReplicaFailure),
     /// A server is not well.
     #[error(transparent)]
     Unhealthy(#[from] Unhealthy),
@@ -65,8 +68,12 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::TokenUser(_) | Self::User(_) => 2,
-            Self::Unhealthy(_) | Self::Unwell { .. } | Self::Care(CareError::NoServer { .. }) => 1,
+            Self::Unhealthy(_)
+            | Self::Unwell { .. }
+            | Self::Care(CareError::NoServer { .. })
+            | Self::Replica(ReplicaFailure::Failed(_) | ReplicaFailure::NotWell(_)) => 1,
             Self::Config(_)
+            | Self::Replica(ReplicaFailure::NotConfigured)
             | Self::LogFilter(..)
             | Self::HandedOver(_)
             | Self::Start(StartError::Listen { .. } | StartError::Store(OpenError::Newer { .. })) => {
@@ -84,7 +91,7 @@ impl Failure {
             | Self::ManPage { .. } => 73,
             Self::Care(CareError::Refused { .. }) => 65,
             Self::Care(CareError::Lines { .. }) => 66,
-            Self::Care(CareError::Ask { .. }) => 75,
+            Self::Care(CareError::Ask { .. }) | Self::Replica(ReplicaFailure::Ask(_)) => 75,
             Self::Care(
                 CareError::Damaged { .. }
                 | CareError::BrokenOff(_)

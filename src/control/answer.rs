@@ -9,9 +9,10 @@ use crate::exchange::{ExportError, Import, OnProblem, Told, export};
 use crate::model::UserId;
 use crate::status::Pulse;
 use crate::store::{Note, Snapshot, Store};
+use crate::sync::Handle;
 
 use super::frame::{write_piece, write_text};
-use super::{Frame, Verb};
+use super::{Frame, Verb, postgres};
 
 /// How long a verb may be waited for, and the other end's taking what it asked for: as long as it
 /// does not, the file keeps what was overwritten since.
@@ -23,15 +24,15 @@ const VERB_BYTES: u64 = 2048;
 /// How much of an export is sent at once.
 const TEXT_BYTES: usize = 64 * 1024;
 
-/// Reads a verb and answers it; gives its name, or none if the other end says nothing. `pulse` is that
-/// of the server, if there is one. Blocks.
+/// Reads a verb and answers it; gives its name, or none if the other end says nothing. `pulse` and
+/// `replica` are those of the server, if there is one. Blocks.
 ///
 /// # Errors
 /// What the system says when the other end cannot be heard or told.
 pub fn answer(
     stream: &UnixStream,
     store: &Store,
-    pulse: Option<&Pulse>,
+    (pulse, replica): (Option<&Pulse>, Option<&Handle>),
 ) -> io::Result<Option<&'static str>> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -42,6 +43,10 @@ pub fn answer(
         return Ok(None);
     }
     let mut out = BufWriter::with_capacity(1 << 16, stream);
+    if let Some(question) = line.trim_end().strip_prefix(postgres::PREFIX) {
+        postgres::answer(question, replica, &mut out)?;
+        return out.flush().map(|()| Some("for PostgreSQL"));
+    }
     let Some(verb) = Verb::parse(line.trim_end_matches('\n')) else {
         Frame::Failed("the server is of another release".to_owned()).write(&mut out)?;
         out.flush()?;

@@ -180,6 +180,22 @@ pub(super) fn end(
     Ok(found)
 }
 
+/// What a session shows of its first message.
+pub(super) fn shown_first(
+    tx: &WriteTx<'_>,
+    session: &SessionRef,
+) -> Result<Cow<'static, RawValue>, StoreError> {
+    shown_end(session, end(tx, session, Side::First, None)?)
+}
+
+/// What a session shows of its last message.
+pub(super) fn shown_last(
+    tx: &WriteTx<'_>,
+    session: &SessionRef,
+) -> Result<Cow<'static, RawValue>, StoreError> {
+    shown_end(session, end(tx, session, Side::Last, None)?)
+}
+
 /// The preview of the message at an end, or `null` where there is none.
 fn shown_end(
     session: &SessionRef,

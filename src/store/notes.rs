@@ -1,7 +1,16 @@
 //! Keys of notes: what is kept of single rows for the replica's sake. Its own keys begin with
 //! another letter (see `sync::notes`).
 
-use crate::model::{MessageId, SessionId};
+use crate::model::{MessageId, SessionId, Timestamp};
+
+/// What a session's own was when it was the same on both sides last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Base {
+    /// When it had changed here, in microseconds; 0 if it had not since it was created.
+    pub own_at: u64,
+    /// The replica's fingerprint of it.
+    pub print: u128,
+}
 
 /// When something of the session's own changed last, here: as big-endian microseconds.
 pub fn own_at(number: u64) -> Vec<u8> {
@@ -21,4 +30,37 @@ pub fn session_gone(id: &SessionId) -> Vec<u8> {
 /// When that message was deleted: as big-endian microseconds.
 pub fn message_gone(session_id: &SessionId, id: &MessageId) -> Vec<u8> {
     [b"m", session_id.as_str().as_bytes(), &[0], id.as_str().as_bytes()].concat()
+}
+
+/// The time that a note of a deletion or a change tells; the beginning of time if it tells none.
+pub fn time(note: Vec<u8>) -> Timestamp {
+    Timestamp::from_micros(note.try_into().map_or(0, u64::from_be_bytes))
+}
+
+impl Base {
+    /// How it is noted.
+    pub fn to_bytes(self) -> Vec<u8> {
+        [self.own_at.to_be_bytes().as_slice(), &self.print.to_be_bytes()].concat()
+    }
+
+    /// What is noted as `bytes`; `None` of what is none.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let (own_at, print) = bytes.split_first_chunk::<8>()?;
+        let print = print.first_chunk::<16>()?;
+        let (own_at, print) = (u64::from_be_bytes(*own_at), u128::from_be_bytes(*print));
+        Some(Self { own_at, print })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_is_read_as_it_was_written() {
+        let base = Base { own_at: 7, print: u128::MAX - 1 };
+
+        assert_eq!(Base::of(&base.to_bytes()), Some(base));
+        assert_eq!(Base::of(b"short"), None);
+    }
 }

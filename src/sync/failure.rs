@@ -52,9 +52,15 @@ impl SyncError {
         }
     }
 
-    /// Whether what was asked for took too long, or too much.
+    /// Whether what was asked for took too long, or too much, so that less of it may be done.
     pub(super) fn is_too_much(&self) -> bool {
-        matches!(self, Self::Refused { state, .. } if state == "57014" || state.starts_with("53"))
+        let is_it = |state: &str| state == "57014" || state.starts_with("53");
+        matches!(self, Self::Refused { state, .. } if is_it(state)) || self.is_held()
+    }
+
+    /// Whether somebody else holds a row.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Refused { state, .. } if state == "55P03")
     }
 
     /// Names what was asked for.

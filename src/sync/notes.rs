@@ -16,6 +16,21 @@ pub(super) struct Sent {
     pub(super) seq: u64,
 }
 
+/// How far what was done there has been taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Followed {
+    /// Our log that this is of.
+    pub(super) log: u64,
+    /// What tells the tables there from others of the same names.
+    pub(super) incarnation: String,
+    /// The snapshot up to which all was taken; empty without the extra schema.
+    pub(super) from: String,
+    /// The mark that we left there.
+    pub(super) mark: i64,
+    /// How many rows both sides have, as far as is known.
+    pub(super) known: u64,
+}
+
 /// A row that PostgreSQL refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Letter {
@@ -29,16 +44,8 @@ pub(super) struct Letter {
     pub(super) own_at: u64,
 }
 
-/// What a session's own was when it was the same on both sides last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Base {
-    /// When it had changed here.
-    pub(super) own_at: u64,
-    /// PostgreSQL's fingerprint of it.
-    pub(super) print: u128,
-}
-
 pub(super) const SENT: &[u8] = b"Rsent";
+pub(super) const FOLLOWED: &[u8] = b"Rfollowed";
 pub(super) const LETTERS: &[u8] = b"Rx";
 
 /// The key of the letter about a session, or a message of it.
@@ -53,19 +60,6 @@ pub(super) fn letter_about(key: &[u8]) -> Option<(SessionId, Option<MessageId>)>
     let (session, message) = about.split_once('\0')?;
     let message = (!message.is_empty()).then(|| MessageId::parse(message)).transpose().ok()?;
     Some((SessionId::parse(session).ok()?, message))
-}
-
-impl Base {
-    pub(super) fn to_bytes(self) -> Vec<u8> {
-        [self.own_at.to_be_bytes().as_slice(), &self.print.to_be_bytes()].concat()
-    }
-
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
-        let (own_at, print) = bytes.split_first_chunk::<8>()?;
-        let print = print.first_chunk::<16>()?;
-        let (own_at, print) = (u64::from_be_bytes(*own_at), u128::from_be_bytes(*print));
-        Some(Self { own_at, print })
-    }
 }
 
 /// What is noted under `key`; `None` also of what another release wrote.
@@ -101,13 +95,5 @@ mod tests {
         assert_eq!(letter_about(&letter(&session, Some(&message))), about);
         assert_eq!(letter_about(&letter(&session, None)), Some((session, None)));
         assert_eq!(letter_about(b"Rx"), None);
-    }
-
-    #[test]
-    fn a_base_is_read_as_it_was_written() {
-        let base = Base { own_at: 7, print: u128::MAX - 1 };
-
-        assert_eq!(Base::of(&base.to_bytes()), Some(base));
-        assert_eq!(Base::of(b"short"), None);
     }
 }

@@ -7,9 +7,10 @@ use std::ops::{Bound, ControlFlow};
 use serde_json::value::RawValue;
 
 use crate::model::{Message, MessageId, Role, Session, SessionId, Timestamp, UserId};
-use crate::store::{ReadTx, SessionRef, Store, StoreError, Touched, notes as keys};
+use crate::store::notes::{self as keys, Base};
+use crate::store::{ReadTx, SessionRef, Store, StoreError, Touched};
 
-use super::notes::{self, Base, Letter};
+use super::notes::{self, Letter};
 
 /// How much a parcel holds, in bytes of text: what sending costs in memory.
 const PARCEL_BYTES: usize = 4 * 1024 * 1024;
@@ -164,8 +165,8 @@ fn session_row(tx: ReadTx<'_>, session: &SessionRef) -> Result<SessionRow, Store
         number: session.number,
         user_id: session.user_id.clone(),
         title: text(&shown.title).ok_or_else(damaged)?,
-        first_message: text(&shown.first_message),
-        last_message: text(&shown.last_message),
+        first_message: whole(tx, session, text(&shown.first_message), false)?,
+        last_message: whole(tx, session, text(&shown.last_message), true)?,
         count: i64::try_from(shown.message_count).unwrap_or(i64::MAX),
         metadata: shown.metadata.get().to_owned(),
         marks: Marks {
@@ -180,6 +181,26 @@ fn session_row(tx: ReadTx<'_>, session: &SessionRef) -> Result<SessionRow, Store
         refused: letter.as_ref().is_some_and(|letter| letter.own_at == own_at),
         has_letter: letter.is_some(),
     })
+}
+
+/// What the message says of which `shown` is a preview, the last or the first: there, it is not cut.
+fn whole(
+    tx: ReadTx<'_>,
+    session: &SessionRef,
+    shown: Option<String>,
+    is_last: bool,
+) -> Result<Option<String>, StoreError> {
+    if shown.as_ref().is_none_or(|shown| !shown.ends_with("...")) {
+        return Ok(shown);
+    }
+    let mut found = None;
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let _found = tx.messages(session, all, is_last, |_, json| {
+        let message: Option<Message<'_>> = serde_json::from_slice(json).ok();
+        found = message.and_then(|message| text(&message.content));
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
 }
 
 /// The message that stands at `place`, to be sent.
@@ -205,6 +226,6 @@ pub(super) fn message_row(
 }
 
 /// What a JSON string says; none for `null`.
-fn text(json: &RawValue) -> Option<String> {
+pub(super) fn text(json: &RawValue) -> Option<String> {
     serde_json::from_str::<Option<Cow<'_, str>>>(json.get()).ok().flatten().map(Cow::into_owned)
 }

@@ -7,12 +7,13 @@ use futures_util::try_join;
 use tracing::warn;
 
 use crate::model::{MessageId, Role, SessionId};
-use crate::store::{Store, StoreError, Touched, WriteTx, notes as keys};
+use crate::store::notes::{self as keys, Base};
+use crate::store::{Store, StoreError, Touched, WriteTx};
 
 use super::SyncError;
 use super::failure::Kind;
 use super::link::Link;
-use super::notes::{self, Base, Letter};
+use super::notes::{self, Letter};
 use super::parcel::{MessageRow, Parcel, SessionRow};
 use super::statements::{self, Prints};
 
@@ -25,6 +26,10 @@ pub(super) struct Sender<'a> {
     pub(super) refused_roles: &'a mut HashMap<Role, (String, String)>,
     /// Whether what was refused before is tried again.
     pub(super) again: bool,
+    /// Whether the extra schema is there.
+    pub(super) installed: bool,
+    /// Whether what was there once and is not any more was lost, and not deleted.
+    pub(super) restores: bool,
 }
 
 /// What came of sending.
@@ -66,7 +71,7 @@ impl Sender<'_> {
             if matches!(error, SyncError::Refused { .. }) {
                 self.link.rollback().await;
             }
-            let is_of_row = error.kind() == Kind::Row;
+            let is_of_row = error.kind() == Kind::Row || error.is_held();
             if batch.len() > 1 && (is_of_row || error.is_too_much()) {
                 let rest = batch.split_off(batch.len() / 2);
                 waiting.extend([rest, batch]);
@@ -104,17 +109,33 @@ impl Sender<'_> {
     ) -> Result<(), SyncError> {
         let sent: Vec<_> = parcel.sessions.iter().filter(|row| !row.refused).collect();
         let changed: Vec<_> = sent.iter().copied().filter(|row| row.own_changed()).collect();
+        // One that is not there any more was deleted there, unless something is said in it.
+        let spoken: HashSet<_> = parcel.messages.iter().map(|row| &row.session_id).collect();
+        let may_be_new =
+            |row: &&SessionRow| self.restores || row.base.is_none() || spoken.contains(&row.id);
+        let new: Vec<_> = sent.iter().copied().filter(may_be_new).collect();
         let link = self.link;
-        let ((), (), inserted, (), updated, kept, ()) = try_join!(
+        let ((), (), inserted, updated, filled, (), kept, ()) = try_join!(
             link.begin(),
             statements::delete_sessions(link, &parcel.sessions_gone),
-            statements::insert_sessions(link, &sent),
-            statements::follow_messages(link, &parcel.sessions),
+            statements::insert_sessions(link, &new),
             statements::update_sessions(link, &changed),
+            statements::fill_sessions(link, &parcel.sessions),
+            statements::follow_messages(link, &parcel.sessions),
             statements::upsert_messages(link, &parcel.messages),
             statements::delete_messages(link, &parcel.messages_gone),
         )?;
-        self.look_after_sessions(&sent, inserted, updated, (notes, outcome)).await?;
+        let there = self.look_after_sessions(&sent, inserted, updated, (notes, outcome)).await?;
+        if self.installed {
+            statements::put_versions(link, &there).await?;
+        }
+        for row in &parcel.sessions {
+            let filled = filled.get(&row.id);
+            let base =
+                row.base.filter(|base| filled.is_some_and(|(before, _)| *before == base.print));
+            let base = base.zip(filled).map(|(base, (_, after))| Base { print: *after, ..base });
+            notes.bases.extend(base.map(|base| (row.number, base)));
+        }
         if kept < parcel.messages.len() {
             self.look_after_messages(&parcel.messages, notes).await?;
         }
@@ -125,15 +146,15 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Notes which version of each session is there now.
-    async fn look_after_sessions(
+    /// Notes which version of each session is there now; gives those of which a new one is.
+    async fn look_after_sessions<'a>(
         &self,
-        sent: &[&SessionRow],
+        sent: &[&'a SessionRow],
         inserted: Prints,
         updated: Prints,
         (notes, outcome): (&mut Notes, &mut Outcome),
-    ) -> Result<(), SyncError> {
-        let mut unknown = Vec::new();
+    ) -> Result<Vec<&'a SessionRow>, SyncError> {
+        let (mut new, mut unknown) = (Vec::new(), Vec::new());
         for row in sent {
             let print = match row.base {
                 None => inserted.get(&row.id),
@@ -148,13 +169,14 @@ impl Sender<'_> {
                 unknown.push(*row);
                 continue;
             };
+            new.push(*row);
             notes.bases.push((row.number, Base { own_at: row.own_at, print: *print }));
             if row.has_letter {
                 notes.letters.push((notes::letter(&row.id, None), None));
             }
         }
         if unknown.is_empty() {
-            return Ok(());
+            return Ok(new);
         }
         let there = statements::owners(self.link, &unknown).await?;
         for row in unknown {
@@ -166,13 +188,15 @@ impl Sender<'_> {
                     let why = "the session is another user's there";
                     notes.letters.push(letter_of_session(row, "23505", why));
                 }
+                // It was deleted there.
+                None if row.base.is_some() => {}
                 None => {
                     let why = "it did not keep the session: see its triggers";
                     notes.letters.push(letter_of_session(row, "", why));
                 }
             }
         }
-        Ok(())
+        Ok(new)
     }
 
     /// Notes which messages were not kept.

@@ -23,6 +23,16 @@ macro_rules! own_print {
     };
 }
 
+pub(super) use own_print;
+
+/// The microseconds of a time.
+macro_rules! micros_of {
+    ($time:literal) => {
+        concat!("(extract(epoch from ", $time, ") * 1000000)::int8")
+    };
+}
+pub(super) use micros_of;
+
 /// Whether session `s` there is the user's who has it here, where addresses are in lower case.
 macro_rules! same_owner {
     () => {
@@ -47,22 +57,28 @@ pub(super) async fn delete_sessions(
     }
     let ids: Vec<_> = gone.iter().map(|(id, _)| id.as_str()).collect();
     let times: Vec<_> = gone.iter().map(|(_, at)| micros(*at)).collect();
-    for statement in [
+    let parameters = [(&ids as _, Type::TEXT_ARRAY), (&times as _, Type::INT8_ARRAY)];
+    let messages = link.query(
+        "the deletion of sessions",
         concat!(
             "delete from chat_messages m using unnest($1, $2) x(id, at) where m.session_id = x.id",
             " and m.created_at <= ",
             time!("x.at")
         ),
+        &parameters,
+    );
+    let sessions = link.query(
+        "the deletion of sessions",
         concat!(
             "delete from chat_sessions s using unnest($1, $2) x(id, at) where s.session_id = x.id",
             " and coalesce(s.created_at, 'epoch') <= ",
             time!("x.at"),
             " and not exists (select from chat_messages m where m.session_id = s.session_id)"
         ),
-    ] {
-        let parameters = [(&ids as _, Type::TEXT_ARRAY), (&times as _, Type::INT8_ARRAY)];
-        link.query("the deletion of sessions", statement, &parameters).await?;
-    }
+        &parameters,
+    );
+    // Both at once, so that they come before whatever else is sent.
+    futures_util::try_join!(messages, sessions)?;
     Ok(())
 }
 
@@ -117,6 +133,47 @@ pub(super) async fn insert_sessions(
     prints(&inserted)
 }
 
+/// Fills in what sessions lack there; gives the fingerprints before and after.
+pub(super) async fn fill_sessions(
+    link: &Link,
+    rows: &[SessionRow],
+) -> Result<HashMap<SessionId, (u128, u128)>, SyncError> {
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let users: Vec<_> = rows.iter().map(|row| row.user_id.as_str()).collect();
+    let titles: Vec<_> = rows.iter().map(|row| row.title.as_str()).collect();
+    let created: Vec<_> = rows.iter().map(|row| micros(row.created_at)).collect();
+    let filled = link
+        .query(
+            "what sessions lack",
+            concat!(
+                "update chat_sessions s set title = coalesce(s.title, x.title),",
+                " created_at = coalesce(s.created_at, ",
+                time!("x.created"),
+                ") from unnest($1, $2, $3, $4) x(id, user_id, title, created)",
+                " where s.session_id = x.id and ",
+                same_owner!(),
+                " and (s.title is null or s.created_at is null) returning s.session_id::text,",
+                " md5(chr(1) || coalesce(s.metadata::text, '')), ",
+                own_print!()
+            ),
+            &[
+                (&ids, Type::TEXT_ARRAY),
+                (&users, Type::TEXT_ARRAY),
+                (&titles, Type::TEXT_ARRAY),
+                (&created, Type::INT8_ARRAY),
+            ],
+        )
+        .await?;
+    let prints = |row: &Row| {
+        let [before, after] = [get::<&str>(row, 1)?, get::<&str>(row, 2)?].map(print);
+        Ok((session_id(row, 0)?, (before, after)))
+    };
+    filled.iter().map(prints).collect()
+}
+
 /// Sets what follows from sessions' messages, where it is something else.
 pub(super) async fn follow_messages(link: &Link, rows: &[SessionRow]) -> Result<(), SyncError> {
     if rows.is_empty() {
@@ -127,16 +184,27 @@ pub(super) async fn follow_messages(link: &Link, rows: &[SessionRow]) -> Result<
     let firsts: Vec<_> = rows.iter().map(|row| row.first_message.as_deref()).collect();
     let lasts: Vec<_> = rows.iter().map(|row| row.last_message.as_deref()).collect();
     let counts: Vec<_> = rows.iter().map(|row| row.count).collect();
+    let titles: Vec<_> = rows.iter().map(|row| row.title.as_str()).collect();
+    // Of one that was changed there too, nothing is touched before that is settled.
+    let metadata: Vec<_> = rows
+        .iter()
+        .map(|row| (row.own_changed() && !row.refused).then_some(row.metadata.as_str()))
+        .collect();
     link.query(
         "sessions' previews",
         concat!(
             "update chat_sessions s set first_message = x.first_message,",
             " last_message = x.last_message, message_count = x.count",
-            " from unnest($1, $2, $3, $4, $5) x(id, user_id, first_message, last_message, count)",
+            " from unnest($1, $2, $3, $4, $5, $6, $7)",
+            " x(id, user_id, first_message, last_message, count, title, metadata)",
             " where s.session_id = x.id and ",
             same_owner!(),
             " and (s.first_message, s.last_message, s.message_count)",
-            " is distinct from (x.first_message, x.last_message, x.count)"
+            " is distinct from (x.first_message, x.last_message, x.count) and (x.metadata is null",
+            " or (s.title, s.metadata) is not distinct from (x.title, x.metadata::jsonb))",
+            // Whoever holds one is about to change it, and that will be told.
+            " and s.session_id in (select h.session_id from chat_sessions h",
+            " where h.session_id = any($1) for no key update skip locked)"
         ),
         &[
             (&ids, Type::TEXT_ARRAY),
@@ -144,6 +212,44 @@ pub(super) async fn follow_messages(link: &Link, rows: &[SessionRow]) -> Result<
             (&firsts, Type::TEXT_ARRAY),
             (&lasts, Type::TEXT_ARRAY),
             (&counts, Type::INT8_ARRAY),
+            (&titles, Type::TEXT_ARRAY),
+            (&metadata, Type::TEXT_ARRAY),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes in the extra schema when sessions' own changed last, and what has no column.
+pub(super) async fn put_versions(link: &Link, rows: &[&SessionRow]) -> Result<(), SyncError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let times: Vec<_> = rows
+        .iter()
+        .map(|row| micros(Timestamp::from_micros(row.own_at).max(row.created_at)))
+        .collect();
+    let marks: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            serde_json::json!([row.marks.archived, row.marks.pinned, row.marks.tags]).to_string()
+        })
+        .collect();
+    let node = link.node();
+    link.query(
+        "sessions' versions",
+        concat!(
+            "insert into orion_chat.versions as v (session_id, own_at, node, marks)",
+            " select x.id, x.at, $4, x.marks::jsonb from unnest($1, $2, $3) x(id, at, marks)",
+            " on conflict (session_id) do update set own_at = excluded.own_at,",
+            " node = excluded.node, marks = excluded.marks where v.own_at < excluded.own_at"
+        ),
+        &[
+            (&ids, Type::TEXT_ARRAY),
+            (&times, Type::INT8_ARRAY),
+            (&marks, Type::TEXT_ARRAY),
+            (&node, Type::TEXT),
         ],
     )
     .await?;
@@ -217,10 +323,13 @@ pub(super) async fn upsert_messages(link: &Link, rows: &[MessageRow]) -> Result<
             " join chat_sessions s on s.session_id = x.session_id and ",
             same_owner!(),
             " order by x.place",
-            " on conflict (message_id) do update set content = excluded.content,",
-            " metadata = excluded.metadata where m.message_id = any($9)",
-            " and m.session_id = excluded.session_id and (m.content, m.metadata)",
-            " is distinct from (excluded.content, excluded.metadata) returning 1"
+            " on conflict (message_id) do update set",
+            " content = case when m.message_id = any($9) then excluded.content else m.content end,",
+            " metadata = case when m.message_id = any($9) then excluded.metadata",
+            " else m.metadata end, created_at = coalesce(m.created_at, excluded.created_at)",
+            " where m.session_id = excluded.session_id and (m.created_at is null",
+            " or (m.message_id = any($9) and (m.content, m.metadata)",
+            " is distinct from (excluded.content, excluded.metadata))) returning 1"
         ),
         &[
             (&uuids, Type::TEXT_ARRAY),

@@ -2,16 +2,17 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Clock, Timestamp};
+use crate::sessions::merge::CONFLICTS;
 use crate::store::{Store, StoreError};
 
 use super::SyncError;
-use super::notes;
+use super::notes::{self, Letter, Sent};
 
 /// How the replica is doing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// Whether PostgreSQL was told to us.
@@ -38,9 +39,34 @@ pub struct Status {
     pub paused: Option<String>,
 }
 
+impl Status {
+    /// What people want to know, a line each.
+    pub fn for_people(&self) -> Vec<String> {
+        if !self.configured {
+            return vec!["no PostgreSQL is configured".to_owned()];
+        }
+        let mut lines = vec![
+            format!("connected      {}", if self.connected { "yes" } else { "no" }),
+            match self.installed {
+                Some(true) => "extra schema   installed".to_owned(),
+                Some(false) => "extra schema   not installed".to_owned(),
+                None => "extra schema   unknown".to_owned(),
+            },
+            format!("waiting        {} steps", self.queue),
+        ];
+        lines.extend(self.oldest_pending_secs.map(|secs| format!("oldest         {secs} s")));
+        lines.extend(self.pull_lag_ms.map(|millis| format!("looked there   {millis} ms ago")));
+        lines.push(format!("conflicts      {}", self.conflicts));
+        lines.push(format!("refused        {}", self.dead_letters));
+        lines.extend(self.paused.iter().map(|why| format!("paused         {why}")));
+        lines.extend(self.last_error.iter().map(|why| format!("last error     {why}")));
+        lines
+    }
+}
+
 /// Where is told how the replica is doing.
 #[derive(Debug)]
-pub struct StatusBoard {
+pub struct SyncStatus {
     store: Store,
     clock: Clock,
     told: Mutex<Told>,
@@ -52,12 +78,17 @@ struct Told {
     installed: Option<bool>,
     last_error: Option<String>,
     sent: u64,
-    oldest: Option<Timestamp>,
+    pulled: Option<Timestamp>,
+    paused: Option<String>,
 }
 
-impl StatusBoard {
-    pub(super) fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock, told: Mutex::default() }
+impl SyncStatus {
+    /// The status of the replica of `store`, of which nothing is known but what `store` has.
+    pub fn new(store: Store, clock: Clock) -> Self {
+        let noted = store.read(|tx| notes::read::<Sent>(tx, notes::SENT)).ok().flatten();
+        let sent = noted.filter(|sent| sent.log == store.log_id()).map_or(0, |sent| sent.seq);
+        let told = Mutex::new(Told { sent, ..Told::default() });
+        Self { store, clock, told }
     }
 
     /// How it is doing now.
@@ -65,24 +96,26 @@ impl StatusBoard {
     /// # Errors
     /// [`StoreError`] when our file cannot be read.
     pub fn status(&self) -> Result<Status, StoreError> {
-        let newest = self.store.read(|tx| Ok::<_, StoreError>(tx.newest()))?;
+        let sent = self.told().sent;
+        let (queue, oldest) = waiting(&self.store, sent)?;
         let dead_letters = count(&self.store, notes::LETTERS)?;
+        let conflicts = count(&self.store, CONFLICTS)?;
         let now = self.clock.now();
+        let lag = |at: Timestamp| now.as_micros().saturating_sub(at.as_micros()) / 1000;
         let told = self.told();
-        let queue = newest.saturating_sub(told.sent);
-        let waiting = |since: Timestamp| now.as_secs().saturating_sub(since.as_secs());
+        let secs = |since: Timestamp| now.as_secs().saturating_sub(since.as_secs());
         Ok(Status {
             configured: true,
             connected: told.connected,
             installed: told.installed,
             last_error: told.last_error.clone(),
             push_lag: queue,
-            pull_lag_ms: None,
+            pull_lag_ms: told.pulled.map(lag),
             queue,
-            oldest_pending_secs: told.oldest.filter(|_| queue > 0).map(waiting),
+            oldest_pending_secs: oldest.map(secs),
             dead_letters,
-            conflicts: 0,
-            paused: None,
+            conflicts,
+            paused: told.paused.clone(),
         })
     }
 
@@ -100,12 +133,72 @@ impl StatusBoard {
         self.told().sent = seq;
     }
 
-    pub(super) fn set_oldest(&self, oldest: Option<Timestamp>) {
-        self.told().oldest = oldest;
+    pub(super) fn set_installed(&self, installed: bool) {
+        self.told().installed = Some(installed);
+    }
+
+    pub(super) fn pulled(&self) {
+        let now = self.clock.now();
+        self.told().pulled = Some(now);
+    }
+
+    pub(super) fn pause(&self, why: Option<String>) {
+        self.told().paused = why;
+    }
+
+    pub(super) fn paused(&self) -> Option<String> {
+        self.told().paused.clone()
+    }
+
+    /// How it is doing, in a line of JSON, and the first refused rows, each in a line.
+    ///
+    /// # Errors
+    /// [`StoreError`] when our file cannot be read.
+    pub fn lines(&self) -> Result<Vec<String>, StoreError> {
+        /// As many as fit a screen or two.
+        const LETTERS: usize = 100;
+        let status = self.status()?;
+        let mut lines = vec![serde_json::to_string(&status).unwrap_or_default()];
+        lines.extend(self.letters(LETTERS)?);
+        Ok(lines)
+    }
+
+    /// Refused rows, each in a line, at most `limit` of them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when our file cannot be read.
+    fn letters(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        let found = self.store.read(|tx| tx.notes(notes::LETTERS, &[], limit))?;
+        let line = |(key, letter): (Vec<u8>, Vec<u8>)| {
+            let (session, message) = notes::letter_about(&key)?;
+            let Letter { state, message: why, .. } = serde_json::from_slice(&letter).ok()?;
+            let message = message.map_or(String::new(), |id| format!("message {id} of "));
+            Some(format!("{message}session {session}: {why} ({state})"))
+        };
+        Ok(found.into_iter().filter_map(line).collect())
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many steps behind number `sent` wait to be sent, and since when. What need not be sent does
+/// not count where nothing else is behind it.
+fn waiting(store: &Store, sent: u64) -> Result<(u64, Option<Timestamp>), StoreError> {
+    let mut after = sent;
+    loop {
+        let newest = store.read(|tx| Ok::<_, StoreError>(tx.newest()))?;
+        let Some(journal) = store.read(|tx| tx.journal(after, 1))? else {
+            return Ok((newest.saturating_sub(after), None));
+        };
+        if !journal.touched.is_empty() {
+            return Ok((newest.saturating_sub(after), journal.since));
+        }
+        if journal.until >= newest || journal.until == after {
+            return Ok((0, None));
+        }
+        after = journal.until;
     }
 }
 

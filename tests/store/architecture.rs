@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("http", &["model", "metrics", "search", "sessions", "store", "status"]),
     ("sync", &["model", "metrics", "store", "sessions"]),
     ("exchange", &["model", "store", "sessions"]),
-    ("control", &["model", "store", "status", "exchange"]),
+    ("control", &["sync", "model", "store", "status", "exchange"]),
     ("care", &["model", "store", "exchange", "control"]),
     ("server", &["model", "metrics", "store", "status", "http", "control", "sync"]),
     ("config", &["model", "store", "http", "server", "client", "systemd", "cli", "sync"]),
@@ -27,8 +27,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
-            "doctor", "model", "cli", "config", "care", "client", "exchange", "server", "status",
-            "systemd", "http", "store",
+            "doctor", "model", "cli", "config", "care", "client", "control", "exchange", "server",
+            "status", "systemd", "http", "store", "sync",
         ],
     ),
     ("lib", &[]),
@@ -57,7 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
         "serde_json",
         &[
             "doctor", "model", "search", "store", "status", "sessions", "exchange", "sync", "http",
-            "client",
+            "client", "commands",
         ],
     ),
     ("csv", &["exchange"]),

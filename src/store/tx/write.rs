@@ -174,6 +174,25 @@ impl<'a> WriteTx<'a> {
         self.put_row(Cause::Message, session, row);
     }
 
+    /// Puts messages of `session`, and the row that follows from them, which `work` gives: those who
+    /// follow are told of the messages with it.
+    ///
+    /// # Errors
+    /// What `work` returns.
+    pub fn put_messages<E>(
+        &mut self,
+        session: &SessionRef,
+        work: impl FnOnce(&mut Self) -> Result<Row, E>,
+    ) -> Result<(), E> {
+        let before = self.done.steps.len();
+        let row = work(self)?;
+        self.put_row(Cause::Message, session, row);
+        if let Some(steps) = self.done.steps.get_mut(before..) {
+            steps.rotate_right(1);
+        }
+        Ok(())
+    }
+
     /// Does what was done at the replica before: `work` is not sent there.
     ///
     /// # Errors

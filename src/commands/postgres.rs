@@ -1,0 +1,221 @@
+//! The commands that look after the replica: what they print.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::care::CareError;
+use crate::cli::PostgresCommand;
+use crate::control::{Ending, Question, ask_replica};
+use crate::model::Clock;
+use crate::store::{OpenError, Store, StoreConfig};
+use crate::sync::{self, Answer, Order, Replica, Status, SyncError, SyncStatus, Target};
+
+use super::{Failure, say};
+
+/// How often is looked whether all is sent.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Memory for the file while no server has it, in bytes.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Why the replica could not be looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaFailure {
+    /// Nobody said where it is.
+    #[error("no PostgreSQL is configured; set DB_HOST and what belongs to it, or use --postgres")]
+    NotConfigured,
+    /// It could not be done.
+    #[error("{0}")]
+    Failed(String),
+    /// It is done, and not all is well.
+    #[error("{0}")]
+    NotWell(&'static str),
+    /// The server cannot be asked.
+    #[error("cannot ask the server: {0}; run this as the server's user or as root, or stop it")]
+    Ask(io::Error),
+}
+
+/// What is looked after: a data file, and its replica if one is configured.
+pub(super) struct Place<'a> {
+    pub(super) data: &'a Path,
+    pub(super) target: Option<Target>,
+}
+
+/// Does what `command` asks for.
+pub(super) fn postgres(command: &PostgresCommand, place: Place<'_>) -> Result<(), Failure> {
+    match command {
+        PostgresCommand::Install(_) => {
+            run(async { sync::install(&place.known()?).await.map_err(failed) })?;
+            say("PostgreSQL has the extra schema orion_chat");
+            // A running server goes by it from now on.
+            place.tell(Order::Pull { accept_deletions: false })
+        }
+        PostgresCommand::Uninstall(_) => {
+            run(async { sync::uninstall(&place.known()?).await.map_err(failed) })?;
+            say("PostgreSQL has no extra schema any more");
+            place.tell(Order::Pull { accept_deletions: false })
+        }
+        PostgresCommand::Status { json, .. } => status(&place, *json),
+        PostgresCommand::Pull { accept_deletions, .. } => {
+            let order = Order::Pull { accept_deletions: *accept_deletions };
+            place.order(order, "nothing was taken; see above")
+        }
+        PostgresCommand::Retry(_) => place.order(Order::Retry, "some rows are refused still"),
+        PostgresCommand::Diff(_) => place.order(Order::Diff, "the two sides differ"),
+    }
+}
+
+/// Sends what is not there yet, and waits until all is.
+pub(super) fn drain(place: Place<'_>, waits: bool, timeout: Option<u64>) -> Result<(), Failure> {
+    let began = Instant::now();
+    loop {
+        let Some(status) = place.ask_status()? else {
+            return place.order(Order::Push, "not all is there");
+        };
+        if status.queue == 0 {
+            say("everything that is here is in PostgreSQL, but for what it refused");
+            return Ok(());
+        }
+        let is_late = timeout.is_some_and(|secs| began.elapsed() >= Duration::from_secs(secs));
+        if !waits || is_late {
+            let queue = status.queue;
+            let why = status.last_error.unwrap_or_else(|| "it is on its way".to_owned());
+            return Err(ReplicaFailure::Failed(format!("{queue} steps are not sent: {why}")).into());
+        }
+        std::thread::park_timeout(LOOK);
+    }
+}
+
+fn status(place: &Place<'_>, json: bool) -> Result<(), Failure> {
+    let mut lines = Vec::new();
+    let asked = ask(place.data, Question::Status, &mut |line| lines.push(line.to_owned()));
+    match asked? {
+        None => {
+            lines = place.with_store(|store| {
+                let status = SyncStatus::new(store, Clock::system());
+                status.lines().map_err(|error| ReplicaFailure::Failed(error.to_string()).into())
+            })?;
+        }
+        Some(Ending::Done(_)) => {}
+        // A server without PostgreSQL has nothing to say.
+        Some(Ending::Failed(_)) => lines = Vec::new(),
+    }
+    let mut lines = lines.into_iter();
+    let status = lines.next();
+    if json {
+        let none = || serde_json::to_string(&Status::default()).unwrap_or_default();
+        say(&status.unwrap_or_else(none));
+        return Ok(());
+    }
+    let status: Status =
+        status.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    for line in status.for_people().into_iter().chain(lines) {
+        say(&line);
+    }
+    Ok(())
+}
+
+impl Place<'_> {
+    fn known(&self) -> Result<Target, Failure> {
+        self.target.clone().ok_or(ReplicaFailure::NotConfigured.into())
+    }
+
+    /// Has `order` done by the server, if one has the file. It goes by itself if that fails.
+    fn tell(&self, order: Order) -> Result<(), Failure> {
+        if self.data.exists() {
+            let _ending = ask(self.data, Question::Order(order), &mut |_| ())?;
+        }
+        Ok(())
+    }
+
+    /// Has `order` done: by the server, if one has the file, else here.
+    fn order(&self, order: Order, not_well: &'static str) -> Result<(), Failure> {
+        let ending = match ask(self.data, Question::Order(order), &mut say)? {
+            Some(ending) => ending,
+            None => self.do_here(order)?,
+        };
+        match ending {
+            Ending::Done(true) => Ok(()),
+            Ending::Done(false) => Err(ReplicaFailure::NotWell(not_well).into()),
+            Ending::Failed(why) => Err(ReplicaFailure::Failed(why).into()),
+        }
+    }
+
+    fn do_here(&self, order: Order) -> Result<Ending, Failure> {
+        let target = self.known()?;
+        self.with_store(|store| {
+            let replica = Replica::new(target, store, Clock::system())?;
+            run(async {
+                let (answers, said) = mpsc::channel(64);
+                let doing = Box::pin(replica.run_once(order, answers));
+                let (done, ending) = tokio::join!(doing, hear(said));
+                done.map(|()| ending).map_err(failed)
+            })
+        })
+    }
+
+    /// Shows `work` the store, which no server has.
+    fn with_store<T>(&self, work: impl FnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
+        let config = StoreConfig::new(self.data.to_owned(), CACHE_BYTES);
+        let store =
+            Store::open(&config, Clock::system(), Arc::default()).map_err(CareError::Open)?;
+        let done = work(store.clone());
+        let closed = store.close();
+        let done = done?;
+        closed?;
+        Ok(done)
+    }
+
+    /// How the replica of a running server is doing; `None` if no server has the file.
+    fn ask_status(&self) -> Result<Option<Status>, Failure> {
+        let mut status = None;
+        let ending = ask(self.data, Question::Status, &mut |line| {
+            status = status.take().or_else(|| serde_json::from_str(line).ok());
+        })?;
+        match ending {
+            None => Ok(None),
+            Some(Ending::Failed(why)) => Err(ReplicaFailure::Failed(why).into()),
+            Some(Ending::Done(_)) => Ok(status),
+        }
+    }
+}
+
+fn ask(
+    data: &Path,
+    question: Question,
+    each: &mut dyn FnMut(&str),
+) -> Result<Option<Ending>, Failure> {
+    ask_replica(data, question, each).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            let path = data.to_owned();
+            CareError::Open(OpenError::Access { path, source: error }).into()
+        }
+        _ => ReplicaFailure::Ask(error).into(),
+    })
+}
+
+/// Says what is said; gives how it ended.
+async fn hear(mut said: mpsc::Receiver<Answer>) -> Ending {
+    let mut ending = Ending::Failed("it broke off".to_owned());
+    while let Some(answer) = said.recv().await {
+        match answer {
+            Answer::Said(line) => say(&line),
+            Answer::Done(is_well) => ending = Ending::Done(is_well),
+            Answer::Failed(why) => ending = Ending::Failed(why),
+        }
+    }
+    ending
+}
+
+fn failed(error: SyncError) -> Failure {
+    ReplicaFailure::Failed(error.to_string()).into()
+}
+
+/// Runs `work` on a runtime of its own.
+fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}

@@ -1,0 +1,185 @@
+//! Taking in what was deleted elsewhere.
+
+use std::ops::{Bound, ControlFlow};
+
+use crate::model::{MessageId, SessionId, Timestamp};
+use crate::sessions::edit_message::find;
+use crate::sessions::{parse_message, parse_row, raw, to_json};
+use crate::store::{Facts, NewMessage, Row, SessionRef, StoreError, WriteTx, notes};
+
+use super::{TheirSession, recounted};
+
+/// How a deletion is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    ByTime(Timestamp),
+    ByAbsence,
+}
+
+/// Deletes a session that was deleted elsewhere: at a time, after which its messages live on; or
+/// without a word, so that it just is not there any more. Gives how many rows are gone.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn delete_session(
+    tx: &mut WriteTx<'_>,
+    id: &SessionId,
+    at: Option<Timestamp>,
+) -> Result<u64, StoreError> {
+    let known = at.map_or(Known::ByAbsence, Known::ByTime);
+    let Some(session) = tx.session(id)? else {
+        return Ok(0);
+    };
+    let row = tx.row(&session)?;
+    let Known::ByTime(at) = known else {
+        tx.mirrored(|tx| {
+            tx.delete_session(&session, &row, row.updated_at);
+            Ok::<_, StoreError>(())
+        })?;
+        // Whoever makes it again there must not meet a deletion of unknown time.
+        tx.put_note(&notes::session_gone(id), None);
+        return Ok(1);
+    };
+    if row.facts.created_at > at {
+        return Ok(0);
+    }
+    let (before, later) = split(tx, &session, at)?;
+    if later.is_empty() {
+        tx.mirrored(|tx| {
+            tx.delete_session(&session, &row, at);
+            Ok::<_, StoreError>(())
+        })?;
+        return Ok(1);
+    }
+    let gone = delete_places(tx, &session, &before, at)?;
+    tx.put_note(&notes::session_gone(id), Some(&at.as_micros().to_be_bytes()));
+    // It lives on, and must be there again with what was said later.
+    let row = tx.row(&session)?;
+    tx.put_note(&notes::base(session.number), None);
+    tx.follow_messages(&session, row);
+    for (place, json) in later {
+        let row = tx.row(&session)?;
+        tx.edit_message(&session, place, json, row);
+    }
+    Ok(gone)
+}
+
+/// Deletes messages that were deleted elsewhere; gives how many of them were here. `is_known` says
+/// that somebody did, and it is not just that they are missing.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn delete_messages(
+    tx: &mut WriteTx<'_>,
+    session_id: &SessionId,
+    ids: &[MessageId],
+    is_known: bool,
+) -> Result<u64, StoreError> {
+    let Some(session) = tx.session(session_id)? else {
+        return Ok(0);
+    };
+    let mut gone = 0;
+    for id in ids {
+        let Ok(message) = find(tx.message(&session, id)?, &session, id) else {
+            continue;
+        };
+        let at = tx.now().max(tx.row(&session)?.updated_at.next());
+        tx.mirrored(|tx| {
+            tx.remove_message(&session, id, &message, at);
+            Ok::<_, StoreError>(())
+        })?;
+        if !is_known {
+            tx.put_note(&notes::message_gone(session_id, id), None);
+        }
+        gone += 1;
+    }
+    if gone > 0 {
+        let at = tx.now().max(tx.row(&session)?.updated_at.next());
+        let fewer = i64::try_from(gone).unwrap_or(i64::MAX);
+        let row = recounted(tx, &session, -fewer, at)?;
+        // Sent too: nobody there counts what is deleted.
+        tx.follow_messages(&session, row);
+    }
+    Ok(gone)
+}
+
+/// Has `session` begin when `theirs` does, with those of its messages that come after `since`.
+pub(super) fn renew(
+    tx: &mut WriteTx<'_>,
+    session: &SessionRef,
+    stored: &Row,
+    (theirs, since): (&TheirSession, Option<Timestamp>),
+) -> Result<SessionRef, StoreError> {
+    let (_, kept) = split(tx, session, since.unwrap_or_default())?;
+    let mut row = parse_row(session, stored)?;
+    row.created_at = raw(&theirs.created_at)?;
+    (row.message_count, row.first_message, row.last_message) = (0, raw(&())?, raw(&())?);
+    let at = stored.updated_at.max(theirs.created_at);
+    let facts = Facts { created_at: theirs.created_at, ..stored.facts };
+    let row = Row { facts, updated_at: at, json: to_json(&row)? };
+    let renewed = tx.mirrored(|tx| {
+        tx.delete_session(session, stored, at);
+        tx.create_session(&session.id, &session.user_id, row)
+    })?;
+    tx.put_note(&notes::session_gone(&session.id), None);
+    if kept.is_empty() {
+        return Ok(renewed);
+    }
+    tx.put_messages(&renewed, |tx| {
+        let (mut count, mut newest) = (0, Timestamp::default());
+        for (at, json) in kept {
+            let Some(id) = id_of(session, &json) else {
+                continue;
+            };
+            let id_is_chosen = id.place() != Some(at);
+            tx.put_message(&renewed, NewMessage { id, id_is_chosen, at, json });
+            (count, newest) = (count + 1, at);
+        }
+        recounted(tx, &renewed, count, newest)
+    })?;
+    Ok(renewed)
+}
+
+fn id_of(session: &SessionRef, json: &[u8]) -> Option<MessageId> {
+    let id = parse_message(session, json).ok()?.id;
+    MessageId::parse(&serde_json::from_str::<String>(id.get()).ok()?).ok()
+}
+
+/// A message, with its place before it.
+type Placed = (Timestamp, Vec<u8>);
+
+/// The session's messages up to `at`, and those after it.
+fn split(
+    tx: &WriteTx<'_>,
+    session: &SessionRef,
+    at: Timestamp,
+) -> Result<(Vec<Placed>, Vec<Placed>), StoreError> {
+    let mut all = Vec::new();
+    let everything = (Bound::Unbounded, Bound::Unbounded);
+    let _shown = tx.messages(session, everything, false, |place, json| {
+        all.push((place, json.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    Ok(all.into_iter().partition(|(place, _)| *place <= at))
+}
+
+fn delete_places(
+    tx: &mut WriteTx<'_>,
+    session: &SessionRef,
+    gone: &[Placed],
+    at: Timestamp,
+) -> Result<u64, StoreError> {
+    let ids: Vec<_> = gone.iter().filter_map(|(_, json)| id_of(session, json)).collect();
+    tx.mirrored(|tx| {
+        for id in &ids {
+            if let Ok(message) = find(tx.message(session, id)?, session, id) {
+                tx.remove_message(session, id, &message, at);
+            }
+        }
+        Ok::<_, StoreError>(())
+    })?;
+    let fewer = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+    let row = recounted(tx, session, -fewer, at)?;
+    tx.follow_messages(session, row);
+    Ok(u64::try_from(ids.len()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,268 @@
+//! Comparing both sides as a whole: what only one of them has, and where they differ.
+//!
+//! Sessions are walked in the order of their ids, a page at a time; their messages are compared by a
+//! sum over all of them, so that only those of sessions that differ are looked at one by one.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::{Bound, ControlFlow};
+
+use md5::{Digest as _, Md5};
+use tokio_postgres::types::Type;
+
+use crate::model::{Message, MessageId, SessionId, Timestamp};
+use crate::store::notes::{self as keys, Base};
+use crate::store::{SessionRef, Store, StoreError, Touched};
+
+use super::SyncError;
+use super::link::Link;
+use super::notes;
+use super::parcel::text;
+use super::statements::{get, own_print, print};
+use super::theirs::{self, MessagePrint};
+
+/// How many sessions are compared at once.
+const PAGE: usize = 10_000;
+/// How many sessions' messages are looked at one by one at once.
+const LOOK: usize = 200;
+/// How many messages are read in one go: a commit waits for that.
+const READ: usize = 200;
+
+/// A session as a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sum {
+    count: u64,
+    sum: u64,
+}
+
+/// A session there.
+#[derive(Debug)]
+struct There {
+    print: u128,
+    messages: Sum,
+}
+
+/// In what a session differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Difference {
+    /// It is here alone; whether it was there once.
+    Here { session: SessionRef, was_there: bool, messages: u64 },
+    /// It is there alone.
+    There(String),
+    /// It has another title or other metadata.
+    Own(SessionRef),
+    /// Its messages are not the same.
+    Messages(SessionRef),
+}
+
+/// In what the messages of a session differ.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    /// Here alone, with their places.
+    pub(super) here: Vec<(MessageId, Timestamp)>,
+    /// There alone, or other texts of what was not edited here.
+    pub(super) there: Vec<String>,
+    /// Edited here, and not there.
+    pub(super) edited: Vec<Timestamp>,
+}
+
+/// A page of what was compared.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) differences: Vec<Difference>,
+    /// Sessions and messages that are here.
+    pub(super) rows: u64,
+    /// The last session's id, if there may be more.
+    pub(super) last: Option<String>,
+}
+
+/// Compares the sessions behind `after`.
+pub(super) async fn page(link: &Link, store: &Store, after: &str) -> Result<Page, SyncError> {
+    let mut there = there(link, after).await?;
+    let is_full = there.len() == PAGE;
+    let last = there.last_key_value().map(|(id, _)| id.clone()).filter(|_| is_full);
+    let mut page = Page { last: last.clone(), ..Page::default() };
+    let mut from = after.to_owned();
+    loop {
+        let sessions = store.read(|tx| tx.sessions_by_id(&from, READ))?;
+        let is_behind = |id: &SessionId| last.as_ref().is_some_and(|last| id.as_str() > &**last);
+        let in_page = sessions.iter().take_while(|session| !is_behind(&session.id));
+        for session in in_page {
+            let there = there.remove(session.id.as_str());
+            page.rows += compare(store, session, there, &mut page.differences)?;
+        }
+        match sessions.last() {
+            Some(session) if !is_behind(&session.id) => session.id.as_str().clone_into(&mut from),
+            _ => break,
+        }
+        tokio::task::yield_now().await;
+    }
+    page.differences.extend(there.into_keys().map(Difference::There));
+    Ok(page)
+}
+
+async fn there(link: &Link, after: &str) -> Result<BTreeMap<String, There>, SyncError> {
+    let rows = link
+        .query_long(
+            "all sessions",
+            concat!(
+                "with page as (select s.session_id, ",
+                own_print!(),
+                " as print from chat_sessions s where s.session_id collate \"C\" > $1",
+                " order by s.session_id collate \"C\" limit 10000)",
+                " select p.session_id::text, p.print, count(m.message_id),",
+                " coalesce(sum(('x' || substr(md5(m.message_id || chr(1) || m.content), 1, 8))",
+                "::bit(32)::int8), 0)::int8",
+                " from page p left join chat_messages m on m.session_id = p.session_id",
+                " group by p.session_id, p.print"
+            ),
+            &[(&after, Type::TEXT)],
+        )
+        .await?;
+    let there = rows.iter().map(|row| {
+        let number =
+            |column| Ok::<_, SyncError>(u64::try_from(get::<i64>(row, column)?).unwrap_or(0));
+        let messages = Sum { count: number(2)?, sum: number(3)? };
+        Ok((get(row, 0)?, There { print: print(get(row, 1)?), messages }))
+    });
+    there.collect()
+}
+
+/// Compares a session with what is there of it; gives how many rows it has here.
+fn compare(
+    store: &Store,
+    session: &SessionRef,
+    there: Option<There>,
+    differences: &mut Vec<Difference>,
+) -> Result<u64, StoreError> {
+    let Some(sum) = sum(store, session)? else {
+        return Ok(0);
+    };
+    let rows = sum.count + 1;
+    let (base, own_at) = store.read(|tx| {
+        let base = tx.note(&keys::base(session.number))?.and_then(|note| Base::of(&note));
+        let own_at = notes::number(tx.note(&keys::own_at(session.number))?);
+        Ok::<_, StoreError>((base, own_at))
+    })?;
+    let session = session.clone();
+    match there {
+        None => {
+            let (was_there, messages) = (base.is_some(), sum.count);
+            differences.push(Difference::Here { session, was_there, messages });
+        }
+        Some(there) => {
+            let is_same =
+                base.is_some_and(|base| base.print == there.print && own_at <= base.own_at);
+            if !is_same {
+                differences.push(Difference::Own(session.clone()));
+            }
+            if sum != there.messages {
+                differences.push(Difference::Messages(session));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// The sum of a session's messages but for those that were refused there; `None` of one that is
+/// gone.
+fn sum(store: &Store, session: &SessionRef) -> Result<Option<Sum>, StoreError> {
+    let mut sum = Sum::default();
+    let refused = refused(store, &session.id)?;
+    each_message(store, session, |_, id, content, _| {
+        if !refused.contains(id) {
+            let hash = Md5::digest([id.as_bytes(), &[1], content.as_bytes()].concat());
+            let first = hash.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+            sum = Sum { count: sum.count + 1, sum: sum.sum + u64::from(first) };
+        }
+    })?;
+    let is_here = store.read(|tx| tx.session(&session.id))?;
+    Ok(is_here.is_some_and(|found| found.number == session.number).then_some(sum))
+}
+
+/// The messages of a session that were refused there.
+fn refused(store: &Store, id: &SessionId) -> Result<HashSet<String>, StoreError> {
+    let letters = store.read(|tx| tx.notes(&notes::letter(id, None), &[], usize::MAX))?;
+    let messages = letters.iter().filter_map(|(key, _)| notes::letter_about(key)?.1);
+    Ok(messages.map(|id| id.to_string()).collect())
+}
+
+/// Shows `each` all messages of a session: place, id, text, and whether it was edited.
+fn each_message(
+    store: &Store,
+    session: &SessionRef,
+    mut each: impl FnMut(Timestamp, &str, &str, bool),
+) -> Result<(), StoreError> {
+    let mut show = |place, json: &[u8]| {
+        let message: Message<'_> = serde_json::from_slice(json).ok()?;
+        let (id, content) = (text(&message.id)?, text(&message.content)?);
+        each(place, &id, &content, message.edited_at.is_some());
+        Some(())
+    };
+    let of = (&session.user_id, session.number);
+    let mut from = Bound::Unbounded;
+    loop {
+        let (mut rows, mut last) = (0, None);
+        let mut take = |place, json: &[u8]| {
+            // One that cannot be read is for `verify` to tell of.
+            let _shown = show(place, json);
+            (rows, last) = (rows + 1, Some(place));
+            if rows == READ { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let span = (from, Bound::Unbounded);
+        let shown = store.read(|tx| tx.messages_by_number(of, span, false, &mut take))?;
+        match last {
+            Some(last) if shown.is_break() => from = Bound::Excluded(last),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Looks at the messages of sessions one by one.
+pub(super) async fn messages(
+    link: &Link,
+    store: &Store,
+    sessions: Vec<SessionRef>,
+) -> Result<Vec<(SessionRef, Messages)>, SyncError> {
+    let mut found = Vec::new();
+    for piece in sessions.chunks(LOOK) {
+        let ids: Vec<_> = piece.iter().map(|session| session.id.as_str()).collect();
+        let mut prints = theirs::message_prints(link, &ids).await?;
+        for session in piece {
+            let there = prints.remove(session.id.as_str()).unwrap_or_default();
+            found.push((session.clone(), messages_of(store, session, there)?));
+        }
+    }
+    Ok(found)
+}
+
+fn messages_of(
+    store: &Store,
+    session: &SessionRef,
+    there: Vec<MessagePrint>,
+) -> Result<Messages, StoreError> {
+    let mut there: HashMap<_, _> =
+        there.into_iter().map(|message| (message.id, message.print)).collect();
+    let refused = refused(store, &session.id)?;
+    let mut differs = Messages::default();
+    each_message(store, session, |place, id, content, is_edited| {
+        let ours = u128::from_be_bytes(Md5::digest(content.as_bytes()).into());
+        match there.remove(id) {
+            Some(theirs) if theirs == ours => {}
+            Some(_) if is_edited => differs.edited.push(place),
+            Some(_) => differs.there.push(id.to_owned()),
+            None if refused.contains(id) => {}
+            None => differs.here.extend(MessageId::parse(id).ok().map(|id| (id, place))),
+        }
+    })?;
+    differs.there.extend(there.into_keys());
+    Ok(differs)
+}
+
+/// The rows of a session, to be sent as a whole.
+pub(super) fn whole(store: &Store, session: &SessionRef) -> Result<Vec<Touched>, StoreError> {
+    let mut touched = vec![Touched::Session(session.id.clone())];
+    each_message(store, session, |place, _, _, _| {
+        touched.push(Touched::Message(session.user_id.clone(), session.number, place));
+    })?;
+    Ok(touched)
+}

@@ -1,0 +1,186 @@
+//! Doing what is asked for.
+
+use std::collections::BTreeMap;
+
+use crate::store::{StoreError, Touched, WriteTx};
+
+use super::compare::{self, Difference};
+use super::link::Link;
+use super::notes::{self, Letter};
+use super::order::{Order, Request};
+use super::reconcile::Missing;
+use super::{Replica, SyncError};
+
+/// How many refused rows are sent again at once.
+const AGAIN: usize = 1000;
+
+/// The SQLSTATE of a row that another transaction holds.
+pub(super) const HELD: &str = "55P03";
+
+impl Replica {
+    /// Does what `request` asks for; tells whether all is well then.
+    pub(super) async fn obey(&mut self, link: &Link, request: &Request) -> Result<bool, SyncError> {
+        while self.push(link).await? {}
+        match request.order {
+            Order::Pull { accept_deletions } => {
+                self.pull_all(link, accept_deletions, request).await
+            }
+            Order::Push => Ok(true),
+            Order::Retry => self.retry(link, request).await,
+            Order::Diff => self.diff(link, request).await,
+        }
+    }
+
+    async fn pull_all(
+        &mut self,
+        link: &Link,
+        accept: bool,
+        request: &Request,
+    ) -> Result<bool, SyncError> {
+        if accept {
+            self.resume();
+        }
+        let mut taken = self.pull(link, accept).await?;
+        if !self.paused {
+            let missing = if self.installed { Missing::Lost } else { Missing::Deleted };
+            taken += self.reconcile(link, (missing, accept)).await?.taken;
+        }
+        while self.push(link).await? {}
+        if let Some(why) = self.status.paused() {
+            request.say(why).await;
+            return Ok(false);
+        }
+        request.say(format!("{taken} rows changed here")).await;
+        Ok(true)
+    }
+
+    async fn retry(&mut self, link: &Link, request: &Request) -> Result<bool, SyncError> {
+        self.refused_roles.clear();
+        let tried = self.send_again(link, |_| true).await?;
+        let left = self.status.status()?.dead_letters;
+        request.say(format!("{tried} rows were sent again; {left} are refused")).await;
+        Ok(true)
+    }
+
+    /// Sends again what was only held by somebody else.
+    pub(super) async fn retry_held(&mut self, link: &Link) -> Result<(), SyncError> {
+        self.send_again(link, |letter| letter.state == HELD).await.map(drop)
+    }
+
+    /// Sends again the refused rows that are `wanted`; gives how many those were.
+    async fn send_again(
+        &mut self,
+        link: &Link,
+        wanted: fn(&Letter) -> bool,
+    ) -> Result<u64, SyncError> {
+        let (mut after, mut tried) = (Vec::new(), 0_u64);
+        loop {
+            let letters = self.store.read(|tx| tx.notes(notes::LETTERS, &after, AGAIN))?;
+            let Some((last, _)) = letters.last() else {
+                break;
+            };
+            after.clone_from(last);
+            let mut touched = Vec::new();
+            let is_wanted =
+                |letter: &[u8]| serde_json::from_slice(letter).is_ok_and(|it| wanted(&it));
+            for (key, _) in letters.into_iter().filter(|(_, letter)| is_wanted(letter)) {
+                tried += 1;
+                match self.about(&key)? {
+                    Some(row) => touched.push(row),
+                    None => self.strike_out(key).await?,
+                }
+            }
+            let mut sender = self.sender(link);
+            sender.again = true;
+            sender.send(touched).await?;
+        }
+        Ok(tried)
+    }
+
+    /// The row that a letter is about, if it is here still.
+    fn about(&self, key: &[u8]) -> Result<Option<Touched>, StoreError> {
+        let Some((session, message)) = notes::letter_about(key) else {
+            return Ok(None);
+        };
+        self.store.read(|tx| {
+            let Some(found) = tx.session(&session)? else {
+                return Ok(None);
+            };
+            let Some(message) = message else {
+                return Ok(Some(Touched::Session(session)));
+            };
+            let place = tx.message(&found, &message)?.map(|message| message.place);
+            Ok(place.map(|place| Touched::Message(found.user_id, found.number, place)))
+        })
+    }
+
+    async fn strike_out(&self, key: Vec<u8>) -> Result<(), StoreError> {
+        let work = move |tx: &mut WriteTx<'_>| {
+            tx.put_note(&key, None);
+            Ok::<_, StoreError>(())
+        };
+        self.store.write("replica_notes", work).await
+    }
+
+    /// Says in what both sides differ, a line for each session.
+    async fn diff(&mut self, link: &Link, request: &Request) -> Result<bool, SyncError> {
+        let (mut after, mut differing, mut rows) = (String::new(), 0_u64, 0);
+        loop {
+            let page = compare::page(link, &self.store, &after).await?;
+            rows += page.rows;
+            for (session, what) in self.lines(link, page.differences).await? {
+                differing += 1;
+                request.say(format!("{session}: {}", what.join(", "))).await;
+            }
+            match page.last {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        let outcome = match differing {
+            0 => format!("both sides are the same, with {rows} rows"),
+            _ => format!("{differing} sessions differ"),
+        };
+        request.say(outcome).await;
+        Ok(differing == 0)
+    }
+
+    /// What to say of each session that differs, by user and id.
+    async fn lines(
+        &self,
+        link: &Link,
+        differences: Vec<Difference>,
+    ) -> Result<BTreeMap<String, Vec<String>>, SyncError> {
+        let mut lines: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut looked_at = Vec::new();
+        let named = |session: &crate::store::SessionRef| {
+            format!("{} {}", session.user_id.as_str(), session.id)
+        };
+        for difference in differences {
+            let (name, what) = match difference {
+                Difference::Here { session, .. } => (named(&session), "is here alone".to_owned()),
+                Difference::There(id) => (format!("? {id}"), "is there alone".to_owned()),
+                Difference::Own(session) => {
+                    (named(&session), "has another title or other metadata there".to_owned())
+                }
+                Difference::Messages(session) => {
+                    looked_at.push(session);
+                    continue;
+                }
+            };
+            lines.entry(name).or_default().push(what);
+        }
+        for (session, differs) in compare::messages(link, &self.store, looked_at).await? {
+            let what = lines.entry(named(&session)).or_default();
+            for (count, text) in [
+                (differs.here.len(), "messages are here alone"),
+                (differs.there.len(), "messages are there alone, or say something else there"),
+                (differs.edited.len(), "messages were edited here, and not there"),
+            ] {
+                what.extend((count > 0).then(|| format!("{count} {text}")));
+            }
+        }
+        lines.retain(|_, what| !what.is_empty());
+        Ok(lines)
+    }
+}

@@ -1,0 +1,191 @@
+//! Following the outbox of the extra schema: every change that was committed there since a snapshot,
+//! whoever committed late.
+//!
+//! A row's transaction is new if it is visible now and was not in the snapshot that was followed up
+//! to last. So nothing is missed of a transaction that began early and ended late, and one that never
+//! ends holds up nobody.
+
+use std::collections::HashMap;
+
+use tokio_postgres::types::Type;
+
+use crate::model::{MessageId, SessionId, Timestamp};
+use crate::store::Touched;
+
+use super::SyncError;
+use super::link::Link;
+use super::pull::{Taken, Taker, Wanted};
+use super::statements::get;
+
+/// How many changes are read at once.
+const PAGE: usize = 1000;
+
+/// What is read of the outbox: what changed after one snapshot and up to another.
+#[derive(Debug, Clone)]
+pub(super) struct Span<'a> {
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
+    pub(super) node: &'a str,
+}
+
+/// Changes of the outbox.
+#[derive(Debug, Default)]
+struct Page {
+    wanted: Wanted,
+    sessions_gone: Vec<(SessionId, Timestamp)>,
+    messages_gone: HashMap<SessionId, Vec<MessageId>>,
+    truncated: bool,
+    /// The last of them: its transaction and number.
+    last: Option<(String, i64)>,
+    rows: usize,
+}
+
+/// What is in the span, as `$1` to `$3`.
+macro_rules! in_span {
+    () => {
+        concat!(
+            " from orion_chat.outbox o where o.xid >= pg_snapshot_xmin($1::text::pg_snapshot)",
+            " and not pg_visible_in_snapshot(o.xid, $1::text::pg_snapshot)",
+            " and pg_visible_in_snapshot(o.xid, $2::text::pg_snapshot) and o.node <> $3"
+        )
+    };
+}
+
+/// How many rows were deleted in the span.
+pub(super) async fn gone(link: &Link, span: &Span<'_>) -> Result<u64, SyncError> {
+    let rows = link
+        .query(
+            "the outbox",
+            concat!("select count(*) filter (where o.kind in ('S', 'M'))", in_span!()),
+            &[(&span.from, Type::TEXT), (&span.to, Type::TEXT), (&span.node, Type::TEXT)],
+        )
+        .await?;
+    let gone = rows.first().map(|row| get::<i64>(row, 0)).transpose()?.unwrap_or(0);
+    Ok(u64::try_from(gone).unwrap_or(0))
+}
+
+/// Takes all changes of the span; tells too whether everything was removed at once.
+pub(super) async fn follow(taker: &Taker<'_>, span: &Span<'_>) -> Result<(Taken, bool), SyncError> {
+    let (mut outcome, mut truncated) = (Taken::default(), false);
+    let mut after = ("0".to_owned(), 0);
+    loop {
+        let page = read(taker.link, span, &after).await?;
+        let (rows, last) = (page.rows, page.last.clone());
+        truncated |= page.truncated;
+        outcome.add(take(taker, page).await?);
+        match last {
+            Some(last) if rows == PAGE => after = last,
+            _ => return Ok((outcome, truncated)),
+        }
+    }
+}
+
+async fn read(link: &Link, span: &Span<'_>, after: &(String, i64)) -> Result<Page, SyncError> {
+    let statement = concat!(
+        "select o.xid::text, o.id, o.kind::text, o.session_id, o.message_id, o.at",
+        in_span!(),
+        " and (o.xid, o.id) > ($4::text::xid8, $5) order by o.xid, o.id limit 1000"
+    );
+    let rows = link
+        .query(
+            "the outbox",
+            statement,
+            &[
+                (&span.from, Type::TEXT),
+                (&span.to, Type::TEXT),
+                (&span.node, Type::TEXT),
+                (&after.0, Type::TEXT),
+                (&after.1, Type::INT8),
+            ],
+        )
+        .await?;
+    let mut page = Page { rows: rows.len(), ..Page::default() };
+    for row in &rows {
+        page.last = Some((get(row, 0)?, get(row, 1)?));
+        let (kind, session): (&str, String) = (get(row, 2)?, get(row, 3)?);
+        let message: Option<String> = get(row, 4)?;
+        let at = Timestamp::from_micros(u64::try_from(get::<i64>(row, 5)?).unwrap_or(0));
+        let session_id = SessionId::parse(&session);
+        match (kind, message, session_id) {
+            ("s", ..) => {
+                page.wanted.sessions.insert(session);
+            }
+            ("m", Some(message), _) => {
+                page.wanted.messages.insert(message);
+            }
+            ("S", _, Ok(id)) => page.sessions_gone.push((id, at)),
+            ("M", Some(message), Ok(id)) => {
+                let gone = page.messages_gone.entry(id).or_default();
+                gone.extend(MessageId::parse(&message).ok());
+            }
+            ("t", ..) => page.truncated = true,
+            // An id that cannot be one here is of nothing that is here.
+            _ => {}
+        }
+    }
+    Ok(page)
+}
+
+async fn take(taker: &Taker<'_>, page: Page) -> Result<Taken, SyncError> {
+    let mut rows = taker.delete_messages(page.messages_gone, true).await?;
+    for (id, at) in page.sessions_gone {
+        rows += taker.delete_session(id, Some(at)).await?;
+    }
+    let mut outcome = taker.take(page.wanted).await?;
+    outcome.rows += rows;
+    // What was deleted here stays deleted, and is told once more.
+    let is_gone = |touched: &Touched| matches!(touched, Touched::SessionGone(..));
+    outcome.again.retain(is_gone);
+    Ok(outcome)
+}
+
+/// The snapshot of now, and whether the extra schema is there.
+pub(super) async fn now(link: &Link) -> Result<(String, bool), SyncError> {
+    let statement = "select case when to_regclass('orion_chat.outbox') is null then ''\
+        \x20else pg_current_snapshot()::text end";
+    let rows = link.query("the outbox", statement, &[]).await?;
+    let snapshot: String = rows.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default();
+    let is_there = !snapshot.is_empty();
+    Ok((snapshot, is_there))
+}
+
+/// Whether `now` comes before `then`: the server has gone back in time since, or is another.
+pub(super) fn went_back(then: &str, now: &str) -> bool {
+    let newest = |snapshot: &str| {
+        snapshot.split(':').nth(1).and_then(|xmax| xmax.parse::<u64>().ok()).unwrap_or(0)
+    };
+    newest(now) < newest(then)
+}
+
+/// Leaves a mark that is greater than the one before, and how far was followed; gives the mark.
+pub(super) async fn leave_mark(link: &Link, from: &str) -> Result<i64, SyncError> {
+    let statement = "insert into orion_chat.nodes as n (node, mark, followed, seen_at)\
+        \x20values ($1, 1, $2, now()) on conflict (node) do update set mark = n.mark + 1,\
+        \x20followed = excluded.followed, seen_at = excluded.seen_at returning n.mark";
+    let node = link.node();
+    let parameters = [(&node as _, Type::TEXT), (&from as _, Type::TEXT)];
+    let rows = link.query("the nodes", statement, &parameters).await?;
+    rows.first().map_or(Ok(0), |row| get(row, 0))
+}
+
+/// Removes what was followed.
+pub(super) async fn prune(link: &Link, from: &str) -> Result<(), SyncError> {
+    let statement = "delete from orion_chat.outbox o using (select min(xmin_of_node) as xmin\
+        \x20from (select pg_snapshot_xmin(coalesce(n.followed, $1)::pg_snapshot) as xmin_of_node\
+        \x20from orion_chat.nodes n where n.seen_at > now() - interval '7 days') n) n\
+        \x20where o.xid < n.xmin";
+    link.query("the outbox", statement, &[(&from, Type::TEXT)]).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_went_back_is_known_by_its_transactions() {
+        assert!(went_back("5:9:5,7", "5:8:"));
+        assert!(!went_back("5:9:5,7", "9:9:"));
+        assert!(!went_back("5:9:5,7", "10:10:"));
+    }
+}

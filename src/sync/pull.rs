@@ -1,0 +1,246 @@
+//! Taking rows that others wrote there, some in each write of ours.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use tracing::warn;
+
+use crate::model::{MessageId, SessionId, Timestamp};
+use crate::sessions::merge::{self, Merged, TheirMessage, TheirSession};
+use crate::store::{Store, StoreError, Touched, WriteTx, notes as keys};
+
+use super::SyncError;
+use super::link::Link;
+use super::theirs::{self, MessagePrint};
+
+/// How many rows one write takes: a save that waits behind it waits a millisecond or so.
+const WRITE_ROWS: usize = 200;
+/// How much text one write takes, and one answer has, in bytes.
+const WRITE_BYTES: usize = 256 * 1024;
+const FETCH_BYTES: u64 = 4 * 1024 * 1024;
+/// How many whole sessions are taken at once.
+pub(super) const WHOLE: usize = 100;
+/// How many rows are asked for at once.
+const FETCH_ROWS: usize = 500;
+
+/// What is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// Sessions, by their ids.
+    pub(super) sessions: BTreeSet<String>,
+    /// Messages, by their ids.
+    pub(super) messages: BTreeSet<String>,
+}
+
+/// Takes rows over a connection.
+#[derive(Debug)]
+pub(super) struct Taker<'a> {
+    pub(super) link: &'a Link,
+    pub(super) store: &'a Store,
+    pub(super) installed: bool,
+}
+
+/// What came of taking.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Rows that changed here.
+    pub(super) rows: u64,
+    /// What must go there once more.
+    pub(super) again: Vec<Touched>,
+}
+
+/// A session with messages of it.
+type Arrival = (TheirSession, Vec<TheirMessage>);
+
+impl Taker<'_> {
+    /// Takes what is wanted, as it is there now; what is not there any more is left as it is.
+    pub(super) async fn take(&self, wanted: Wanted) -> Result<Taken, SyncError> {
+        let mut taken = Taken::default();
+        let mut sessions: Vec<_> = wanted.sessions.into_iter().collect();
+        let messages: Vec<_> = wanted.messages.into_iter().collect();
+        let mut by_session = HashMap::new();
+        for piece in messages.chunks(FETCH_ROWS) {
+            let ids: Vec<_> = piece.iter().map(String::as_str).collect();
+            for (session, said) in theirs::messages(self.link, &ids).await? {
+                by_session.entry(session).or_insert_with(Vec::new).extend(said);
+            }
+        }
+        let known: HashSet<_> = sessions.iter().cloned().collect();
+        let others = by_session.keys().map(|id| id.as_str().to_owned());
+        sessions.extend(others.filter(|id| !known.contains(id)));
+        for piece in sessions.chunks(FETCH_ROWS) {
+            let ids: Vec<_> = piece.iter().map(String::as_str).collect();
+            let found = theirs::sessions(self.link, &ids, self.installed).await?;
+            let here: HashSet<_> =
+                found.iter().map(|it| &it.id).filter(|id| self.is_here(id)).cloned().collect();
+            let (old, new): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|session| here.contains(&session.id));
+            let arrivals = old.into_iter().map(|session| {
+                let said = by_session.remove(&session.id).unwrap_or_default();
+                (session, said)
+            });
+            let arrivals = arrivals.collect();
+            // All that was said in those is wanted.
+            for new in new.chunks(WHOLE) {
+                taken.add(self.take_whole(new.to_vec()).await?);
+            }
+            taken.add(self.write(arrivals).await?);
+        }
+        Ok(taken)
+    }
+
+    /// Takes whole sessions.
+    pub(super) async fn take_whole(&self, sessions: Vec<TheirSession>) -> Result<Taken, SyncError> {
+        let ids: Vec<_> = sessions.iter().map(|session| session.id.as_str()).collect();
+        let prints = theirs::message_prints(self.link, &ids).await?;
+        let mut taken = Taken::default();
+        for (sessions, messages) in fetches(sessions, prints) {
+            taken.add(self.fetch(sessions, &messages).await?);
+        }
+        Ok(taken)
+    }
+
+    /// Takes sessions with those of their messages that have these ids.
+    async fn fetch(&self, sessions: Vec<TheirSession>, ids: &[String]) -> Result<Taken, SyncError> {
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        let mut said = theirs::messages(self.link, &ids).await?;
+        let arrivals = sessions.into_iter().map(|session| {
+            let mut said = said.remove(&session.id).unwrap_or_default();
+            said.sort_by(|one, other| (one.at, &one.id).cmp(&(other.at, &other.id)));
+            (session, said)
+        });
+        self.write(arrivals.collect()).await
+    }
+
+    /// Writes arrivals, in writes that are small.
+    async fn write(&self, arrivals: Vec<Arrival>) -> Result<Taken, SyncError> {
+        let mut taken = Taken::default();
+        for batch in batches(arrivals) {
+            taken.add(self.write_batch(batch).await?);
+        }
+        Ok(taken)
+    }
+
+    async fn write_batch(&self, batch: Vec<Arrival>) -> Result<Taken, SyncError> {
+        if batch.is_empty() {
+            return Ok(Taken::default());
+        }
+        let work = move |tx: &mut WriteTx<'_>| {
+            let merge = |(session, said): &Arrival| {
+                let merged = merge::merge(tx, session, said)?;
+                let gone = tx.note(&keys::session_gone(&session.id))?.map(keys::time);
+                Ok::<_, StoreError>((session.id.clone(), merged, gone))
+            };
+            batch.iter().map(merge).collect::<Result<Vec<_>, _>>()
+        };
+        let outcomes: Vec<(SessionId, Merged, Option<Timestamp>)> =
+            self.store.write("merge", work).await?;
+        let mut taken = Taken::default();
+        for (id, merged, gone) in outcomes {
+            taken.rows += merged.rows;
+            if merged.is_anothers {
+                warn!("session {id} is another user's in PostgreSQL than here; it is left alone");
+            }
+            taken
+                .again
+                .extend(gone.filter(|_| merged.is_gone).map(|at| Touched::SessionGone(id, at)));
+        }
+        Ok(taken)
+    }
+
+    /// Deletes messages here that were deleted there, unless they are there after all.
+    pub(super) async fn delete_messages(
+        &self,
+        gone: HashMap<SessionId, Vec<MessageId>>,
+        is_known: bool,
+    ) -> Result<u64, SyncError> {
+        let mut rows = 0;
+        let mut pieces = Vec::new();
+        for (session, ids) in &gone {
+            pieces.extend(ids.chunks(WRITE_ROWS).map(|ids| (session.clone(), ids.to_vec())));
+        }
+        for (session, ids) in pieces {
+            let work =
+                move |tx: &mut WriteTx<'_>| merge::delete_messages(tx, &session, &ids, is_known);
+            rows += self.store.write("merge_deletions", work).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Deletes a session here that was deleted there.
+    pub(super) async fn delete_session(
+        &self,
+        id: SessionId,
+        at: Option<Timestamp>,
+    ) -> Result<u64, SyncError> {
+        let work = move |tx: &mut WriteTx<'_>| merge::delete_session(tx, &id, at);
+        Ok(self.store.write("merge_deletion", work).await?)
+    }
+
+    /// Whether a session is here; one that cannot be read counts, and fails where it is written.
+    fn is_here(&self, id: &SessionId) -> bool {
+        !matches!(self.store.read(|tx| tx.session(id)), Ok(None))
+    }
+}
+
+/// Which sessions to ask for together, with which of their messages.
+fn fetches(
+    sessions: Vec<TheirSession>,
+    mut prints: HashMap<String, Vec<MessagePrint>>,
+) -> Vec<(Vec<TheirSession>, Vec<String>)> {
+    let (mut fetches, mut bytes) = (Vec::new(), 0);
+    let (mut waiting, mut wanted) = (Vec::new(), Vec::new());
+    for session in sessions {
+        let of_session = prints.remove(session.id.as_str()).unwrap_or_default();
+        waiting.push(session.clone());
+        for message in of_session {
+            bytes += message.bytes;
+            wanted.push(message.id);
+            if wanted.len() >= FETCH_ROWS || bytes >= FETCH_BYTES {
+                // The session goes on in the next.
+                let sessions = std::mem::replace(&mut waiting, vec![session.clone()]);
+                fetches.push((sessions, std::mem::take(&mut wanted)));
+                bytes = 0;
+            }
+        }
+    }
+    fetches.push((waiting, wanted));
+    fetches
+}
+
+/// Which arrivals to write together.
+fn batches(arrivals: Vec<Arrival>) -> Vec<Vec<Arrival>> {
+    let mut batches = vec![Vec::new()];
+    let (mut rows, mut bytes) = (0, 0);
+    for (session, said) in arrivals {
+        let mut part = Vec::new();
+        for message in said {
+            (rows, bytes) = (rows + 1, bytes + message.content.len());
+            part.push(message);
+            if rows >= WRITE_ROWS || bytes >= WRITE_BYTES {
+                push_last(&mut batches, (session.clone(), std::mem::take(&mut part)));
+                batches.push(Vec::new());
+                (rows, bytes) = (0, 0);
+            }
+        }
+        push_last(&mut batches, (session, part));
+        rows += 1;
+        if rows >= WRITE_ROWS {
+            batches.push(Vec::new());
+            (rows, bytes) = (0, 0);
+        }
+    }
+    batches
+}
+
+fn push_last(batches: &mut [Vec<Arrival>], arrival: Arrival) {
+    if let Some(last) = batches.last_mut() {
+        last.push(arrival);
+    }
+}
+
+impl Taken {
+    pub(super) fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.again.extend(other.again);
+    }
+}

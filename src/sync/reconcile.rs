@@ -1,0 +1,217 @@
+//! Making both sides the same where a comparison shows that they are not.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::model::{MessageId, SessionId};
+use crate::store::{SessionRef, Store, StoreError, Touched, notes as keys};
+
+use super::SyncError;
+use super::compare::{self, Difference};
+use super::pull::{Taken, Taker, WHOLE, Wanted};
+use super::push::Sender;
+use super::theirs;
+
+/// What it means that something was there once and is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It was lost, and goes there again.
+    Lost,
+    /// It was deleted there.
+    Deleted,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Reconciled {
+    /// Rows that changed here.
+    pub(super) taken: u64,
+    /// Rows that are here.
+    pub(super) known: u64,
+    /// How many rows are missing there, if that is too many to be deleted here without a word.
+    pub(super) too_many: Option<u64>,
+}
+
+/// Rows that are missing there.
+#[derive(Debug, Default)]
+struct Gone {
+    sessions: Vec<SessionId>,
+    messages: HashMap<SessionId, Vec<MessageId>>,
+    rows: u64,
+}
+
+/// Whether so many of all rows are too many to be deleted without a word.
+pub(super) fn is_too_many(gone: u64, known: u64) -> bool {
+    /// A user who deletes a session or two is nobody's business.
+    const A_FEW: u64 = 20;
+    gone > A_FEW && gone.saturating_mul(10) > known
+}
+
+/// Compares both sides, and makes them the same. What was touched here since number `looked` is left
+/// out, as it is on its way.
+pub(super) async fn reconcile(
+    taker: &Taker<'_>,
+    sender: &mut Sender<'_>,
+    looked: u64,
+    (missing, accept): (Missing, bool),
+) -> Result<Reconciled, SyncError> {
+    let (mut reconciled, mut gone) = (Reconciled::default(), Gone::default());
+    let mut after = String::new();
+    loop {
+        let page = compare::page(taker.link, taker.store, &after).await?;
+        reconciled.known += page.rows;
+        let on_its_way = touched_since(taker.store, looked)?;
+        let differences = page.differences.into_iter();
+        let differences =
+            differences.filter(|it| it.id().is_none_or(|id| !on_its_way.contains(id)));
+        let mut work = Work::default();
+        differences.for_each(|difference| work.add(difference, missing));
+        work.do_it(taker, sender, &mut reconciled, (missing, &mut gone)).await?;
+        match page.last {
+            Some(last) => after = last,
+            None => break,
+        }
+    }
+    if is_too_many(gone.rows, reconciled.known) && !accept {
+        reconciled.too_many = Some(gone.rows);
+        return Ok(reconciled);
+    }
+    reconciled.taken += taker.delete_messages(gone.messages, false).await?;
+    for id in gone.sessions {
+        reconciled.taken += taker.delete_session(id, None).await?;
+    }
+    Ok(reconciled)
+}
+
+/// What there is to do about a page.
+#[derive(Debug, Default)]
+struct Work {
+    send: Vec<SessionRef>,
+    take: Vec<String>,
+    own: Vec<SessionRef>,
+    messages: Vec<SessionRef>,
+    gone: Vec<(SessionId, u64)>,
+}
+
+impl Work {
+    fn add(&mut self, difference: Difference, missing: Missing) {
+        match difference {
+            Difference::Here { session, was_there: true, messages }
+                if missing == Missing::Deleted =>
+            {
+                self.gone.push((session.id, messages + 1));
+            }
+            Difference::Here { session, .. } => self.send.push(session),
+            Difference::There(id) => self.take.push(id),
+            Difference::Own(session) => self.own.push(session),
+            Difference::Messages(session) => self.messages.push(session),
+        }
+    }
+
+    async fn do_it(
+        self,
+        taker: &Taker<'_>,
+        sender: &mut Sender<'_>,
+        reconciled: &mut Reconciled,
+        (missing, gone): (Missing, &mut Gone),
+    ) -> Result<(), SyncError> {
+        let store = taker.store;
+        for (id, rows) in self.gone {
+            gone.rows += rows;
+            gone.sessions.push(id);
+        }
+        let mut outcome = Taken::default();
+        for ids in self.take.chunks(WHOLE) {
+            let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+            let sessions = theirs::sessions(taker.link, &ids, taker.installed).await?;
+            outcome.add(taker.take_whole(sessions).await?);
+        }
+        for session in self.send {
+            sender.send(compare::whole(store, &session)?).await?;
+        }
+        let mut wanted = Wanted::default();
+        if missing == Missing::Lost {
+            outcome.again.extend(self.own.iter().map(|it| Touched::Session(it.id.clone())));
+        }
+        wanted.sessions.extend(self.own.into_iter().map(|session| session.id.to_string()));
+        for (session, differs) in compare::messages(taker.link, store, self.messages).await? {
+            let touch = |place| Touched::Message(session.user_id.clone(), session.number, place);
+            outcome.again.extend(differs.edited.into_iter().map(touch));
+            for id in differs.there {
+                match deleted_here(store, &session.id, &id)? {
+                    Some(touched) => outcome.again.push(touched),
+                    None => _ = wanted.messages.insert(id),
+                }
+            }
+            if missing == Missing::Lost {
+                outcome.again.extend(differs.here.into_iter().map(|(_, place)| touch(place)));
+            } else if !differs.here.is_empty() {
+                gone.rows += u64::try_from(differs.here.len()).unwrap_or(u64::MAX);
+                let ids = differs.here.into_iter().map(|(id, _)| id).collect();
+                gone.messages.insert(session.id, ids);
+            }
+        }
+        outcome.add(taker.take(wanted).await?);
+        reconciled.taken += outcome.rows;
+        if !outcome.again.is_empty() {
+            sender.send(outcome.again).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What to send of a message that was deleted here and is there.
+fn deleted_here(
+    store: &Store,
+    session: &SessionId,
+    id: &str,
+) -> Result<Option<Touched>, StoreError> {
+    let Ok(id) = MessageId::parse(id) else {
+        return Ok(None);
+    };
+    let gone = store.read(|tx| tx.note(&keys::message_gone(session, &id)))?;
+    Ok(gone.map(|_| Touched::MessageGone(session.clone(), id)))
+}
+
+/// The sessions that were touched here after number `looked`.
+fn touched_since(store: &Store, looked: u64) -> Result<HashSet<SessionId>, StoreError> {
+    let (mut touched, mut after) = (HashSet::new(), looked);
+    while let Some(journal) = store.read(|tx| tx.journal(after, 1000))? {
+        touched.extend(journal.touched.into_iter().filter_map(|touched| match touched {
+            Touched::Session(id) | Touched::MessageGone(id, _) | Touched::SessionGone(id, _) => {
+                Some(id)
+            }
+            Touched::Message(..) => None,
+        }));
+        if journal.until == after {
+            break;
+        }
+        after = journal.until;
+    }
+    Ok(touched)
+}
+
+impl Difference {
+    /// The session, if it is here.
+    pub(super) fn id(&self) -> Option<&SessionId> {
+        match self {
+            Self::Here { session, .. } | Self::Own(session) | Self::Messages(session) => {
+                Some(&session.id)
+            }
+            Self::There(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_of_all_is_too_many_and_a_few_are_not() {
+        for (gone, known, too_many) in
+            [(20, 20, false), (21, 100, true), (21, 210, false), (22, 210, true), (0, 0, false)]
+        {
+            assert_eq!(is_too_many(gone, known), too_many, "{gone} of {known}");
+        }
+    }
+}
