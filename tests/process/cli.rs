@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use orion_chat::store::SCHEMA_VERSION;
 use serde_json::json;
 
 use crate::support::{Connection, Ended, Process, command, run, server, token};
@@ -48,7 +49,7 @@ fn it_tells_its_version() {
     let version = stdout(folder.path(), &["--version"]);
 
     assert_eq!(short, format!("orion-chat {}\n", env!("CARGO_PKG_VERSION")));
-    assert_eq!(version, format!("{short}data file format 2\n"));
+    assert_eq!(version, format!("{short}data file format {SCHEMA_VERSION}\n"));
     assert!(names(folder.path()).is_empty(), "it did no more than that");
 }
 
