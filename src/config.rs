@@ -96,6 +96,7 @@ pub fn load_for(
             path: args.data.unwrap_or_else(|| env.data()),
             cache_bytes: usize::try_from(cache_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
             reserve_bytes: env.reserve_bytes(&args.limits)?,
+            quota: env.quota(&args.limits)?,
         },
         postgres: env.postgres(args.postgres)?,
         auth,

@@ -14,6 +14,7 @@ mod import;
 mod list;
 pub mod merge;
 mod once;
+mod quota;
 mod save_message;
 mod search;
 mod update;
@@ -68,6 +69,20 @@ pub enum SessionError {
     /// The caller used the key for another request.
     #[error("idempotency key {0} was used for another request")]
     KeyReused(IdempotencyKey),
+    /// The user would have more than a user may.
+    #[error(
+        "{what} are limited to {limit} for each user; there are {used}, and {more} would be added"
+    )]
+    Quota {
+        /// What there would be too much of.
+        what: &'static str,
+        /// How much there is.
+        used: u64,
+        /// How much would be added.
+        more: u64,
+        /// How much there may be.
+        limit: u64,
+    },
     /// What was sent does not go with what is stored.
     #[error(transparent)]
     Invalid(#[from] Invalid),

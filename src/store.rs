@@ -36,6 +36,7 @@ mod step;
 mod stored;
 mod tables;
 mod tx;
+mod usage;
 mod verify;
 mod writer;
 
@@ -74,6 +75,7 @@ use tx::View;
 pub use tx::{
     ListedRow, NewMessage, Noted, ReadTx, Row, SessionRange, SessionRef, StoredMessage, WriteTx,
 };
+pub use usage::{Quota, Usage};
 pub use verify::Note;
 use writer::{Hold, Job, Operation, Seat, Writer};
 
@@ -91,12 +93,14 @@ pub struct StoreConfig {
     /// How much of the disk is kept free, in bytes: below that, writes are refused. If `None`,
     /// 64 MiB, or an eighth of a smaller disk.
     pub reserve_bytes: Option<u64>,
+    /// The most that a user may store.
+    pub quota: Quota,
 }
 
 impl StoreConfig {
     /// The file at `path`, so much memory, and the default for the rest.
     pub fn new(path: PathBuf, cache_bytes: usize) -> Self {
-        Self { path, cache_bytes, reserve_bytes: None }
+        Self { path, cache_bytes, reserve_bytes: None, quota: Quota::default() }
     }
 }
 
@@ -162,7 +166,13 @@ impl Store {
             .map_err(|_| OpenError::damaged(path, "its structure makes no sense"))?
             .map_err(|error| OpenError::unreadable(path, error))?;
         gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
-        Self::start(db, loaded, (cache_bytes * FRESH_EIGHTHS, space), (clock, metrics))
+        Self::start(
+            db,
+            loaded,
+            (cache_bytes * FRESH_EIGHTHS, space),
+            (clock, metrics),
+            config.quota,
+        )
     }
 
     /// A store without a file, for tests: it forgets everything when it is closed.
@@ -174,7 +184,7 @@ impl Store {
         lay_out(&db)?;
         let loaded = load(db.begin_read().map_err(StoreError::from)?)?;
         let space = Arc::new(Space::endless());
-        Self::start(db, loaded, (1024 * 1024, space), (clock, Arc::default()))
+        Self::start(db, loaded, (1024 * 1024, space), (clock, Arc::default()), Quota::default())
     }
 
     /// Reads: shows `work` everything committed up to now.
@@ -314,6 +324,7 @@ impl Store {
         Loaded { view, next, settled, log_id }: Loaded,
         (fresh_bytes, space): (usize, Arc<Space>),
         (clock, metrics): (Clock, Arc<Metrics>),
+        quota: Quota,
     ) -> Result<Self, OpenError> {
         let view = Arc::new(RwLock::new(view));
         let (jobs, waiting) = sync_channel(QUEUE);
@@ -330,6 +341,7 @@ impl Store {
             fresh_bytes,
             hold: hold.clone(),
             space: Arc::clone(&space),
+            quota,
         };
         let writer = Writer::new(seat, next, settled);
         let thread = std::thread::Builder::new()

@@ -17,6 +17,16 @@ pub struct LimitArgs {
     #[arg(long, value_name = "MIB")]
     pub reserve_mib: Option<u32>,
 
+    /// How many sessions a user may have; 0 for any number [env: ORION_CHAT_MAX_SESSIONS]
+    /// [default: 0]
+    #[arg(long, value_name = "SESSIONS")]
+    pub max_sessions: Option<u64>,
+
+    /// How many bytes of sessions and messages a user may have; 0 for any number [env:
+    /// ORION_CHAT_MAX_BYTES] [default: 0]
+    #[arg(long, value_name = "BYTES")]
+    pub max_bytes: Option<u64>,
+
     /// Who stands in front, on this machine, and tells the callers' addresses [env:
     /// ORION_CHAT_TRUST_PROXY] [default: nobody]
     #[arg(long, value_enum, value_name = "PROXY")]

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::ValueEnum;
 
@@ -20,7 +21,7 @@ impl Env<'_> {
         (self.0)(name).map(|value| value.to_string_lossy().into_owned())
     }
 
-    pub(super) fn number(&self, name: &'static str) -> Result<Option<u32>, ConfigError> {
+    pub(super) fn number<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, ConfigError> {
         let parse = |value: String| {
             value.parse().map_err(|_| ConfigError::Value {
                 name,

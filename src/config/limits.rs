@@ -1,10 +1,11 @@
 //! How much callers may take.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use crate::cli::{LimitArgs, TrustedProxy};
 use crate::http::{Limits, Proxy, Rate};
+use crate::store::Quota;
 
 use super::ConfigError;
 use super::env::Env;
@@ -14,11 +15,23 @@ const RATE_REQUESTS: u32 = 6000;
 const RATE_PER: Duration = Duration::from_mins(15);
 
 impl Env<'_> {
+    /// The most that a user may store.
+    pub(super) fn quota(&self, args: &LimitArgs) -> Result<Quota, ConfigError> {
+        let limit = |flag: Option<u64>, name| {
+            let limit = flag.map_or_else(|| self.number(name), |limit| Ok(Some(limit)));
+            limit.map(|limit| limit.and_then(NonZeroU64::new))
+        };
+        Ok(Quota {
+            sessions: limit(args.max_sessions, "ORION_CHAT_MAX_SESSIONS")?,
+            bytes: limit(args.max_bytes, "ORION_CHAT_MAX_BYTES")?,
+        })
+    }
+
     /// How much of the disk to keep free, in bytes.
     pub(super) fn reserve_bytes(&self, args: &LimitArgs) -> Result<Option<u64>, ConfigError> {
         let mib = match args.reserve_mib {
             Some(mib) => Some(mib),
-            None => self.number("ORION_CHAT_RESERVE_MIB")?,
+            None => self.number::<u32>("ORION_CHAT_RESERVE_MIB")?,
         };
         Ok(mib.map(|mib| u64::from(mib) << 20))
     }

@@ -83,6 +83,10 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
     let reserve: Shown = |config| {
         config.server.store.reserve_bytes.map_or(String::new(), |bytes| (bytes >> 20).to_string())
     };
+    let sessions: Shown =
+        |config| config.server.store.quota.sessions.map_or(0, std::num::NonZero::get).to_string();
+    let bytes: Shown =
+        |config| config.server.store.quota.bytes.map_or(0, std::num::NonZero::get).to_string();
     let proxy: Shown =
         |config| config.server.limits.proxy.map_or(String::new(), |proxy| format!("{proxy:?}"));
     let format: Shown =
@@ -95,6 +99,8 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
         ("--cache-mib", "ORION_CHAT_CACHE_MIB", "7", "8", "64", cache),
         ("--rate-limit", "RATE_LIMIT_MAX_REQUESTS", "0", "8", "6000", rate),
         ("--reserve-mib", "ORION_CHAT_RESERVE_MIB", "0", "9", "", reserve),
+        ("--max-sessions", "ORION_CHAT_MAX_SESSIONS", "7", "9", "0", sessions),
+        ("--max-bytes", "ORION_CHAT_MAX_BYTES", "5000000000", "9", "0", bytes),
         ("--trust-proxy", "ORION_CHAT_TRUST_PROXY", "cloudflare", "cloudflare", "", proxy),
         ("--log-format", "ORION_CHAT_LOG_FORMAT", "text", "json", "", format),
     ] {

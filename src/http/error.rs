@@ -248,6 +248,11 @@ impl From<SessionError> for ApiError {
                 text,
                 "use a new key for each request, and the same one only to repeat it",
             ),
+            SessionError::Quota { .. } => Self::forbidden(
+                "quota_exceeded",
+                text,
+                "delete what is not needed; nothing was stored",
+            ),
             SessionError::Invalid(invalid) => invalid.into(),
             SessionError::Cursor(_) => Self::bad_request(
                 "invalid_cursor",

@@ -11,7 +11,7 @@ use crate::model::{
 use crate::store::{Facts, NewMessage, Row, Store, StoreError, WriteTx};
 
 use super::save_message::{Said, message_json};
-use super::{Once, SessionError, Written, owned, raw, to_json, write_once};
+use super::{Once, SessionError, Written, owned, quota, raw, to_json, write_once};
 
 /// A session to begin.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +33,7 @@ pub struct NewSession {
 ///
 /// # Errors
 /// [`SessionError::IdTaken`] if somebody else has a session of that id;
-/// [`SessionError::KeyReused`]; [`SessionError::Store`].
+/// [`SessionError::Quota`]; [`SessionError::KeyReused`]; [`SessionError::Store`].
 pub async fn create(
     store: &Store,
     caller: UserId,
@@ -50,18 +50,28 @@ pub async fn create(
         }
         let at = tx.now();
         let row = first_row(&id, &user, &new, at)?;
+        let message = new.first_message.as_ref().map(|content| first_message(&id, content, at));
+        let message = message.transpose()?;
+        let said = message.as_ref().map_or(0, |message| message.json.len());
+        quota::check(tx, &user, 1, row.json.len() + said)?;
         let session = tx.create_session(&id, &user, row.clone())?;
-        if let Some(content) = &new.first_message {
-            let message_id = MessageId::mint(at);
-            let content = raw(content.as_str())?;
-            let said = Said::plain(Role::User, &content);
-            let json = message_json(&id, &message_id, said, at)?;
-            let message = NewMessage { id: message_id, id_is_chosen: false, at, json };
+        if let Some(message) = message {
             tx.put_message(&session, message);
         }
         Ok(Written { created: true, ..Written::session(row) })
     };
     write_once(store, "create", caller, once, work).await
+}
+
+fn first_message(
+    id: &SessionId,
+    content: &Content,
+    at: Timestamp,
+) -> Result<NewMessage, StoreError> {
+    let message_id = MessageId::mint(at);
+    let content = raw(content.as_str())?;
+    let json = message_json(id, &message_id, Said::plain(Role::User, &content), at)?;
+    Ok(NewMessage { id: message_id, id_is_chosen: false, at, json })
 }
 
 fn first_row(

@@ -84,6 +84,9 @@ pub async fn edit_message(
         }
         row.updated_at = raw(&at)?;
         let row = row_of(&row, &stored_row, at)?;
+        let more = json.len().saturating_sub(stored.json.len());
+        let row_more = row.json.len().saturating_sub(stored_row.json.len());
+        super::quota::check(tx, &caller, 0, more + row_more)?;
         tx.edit_message(&session, stored.place, json.clone(), row);
         Ok(Written::message(json))
     };

@@ -13,7 +13,7 @@ use crate::store::{NewMessage, Row, SessionRef, Store, StoreError, WriteTx};
 use super::condition::{Stale, check_match, newest_messages};
 use super::edit_message::find;
 use super::{
-    Once, SessionError, Written, owned, parse_message, parse_row, raw, row_of, session_tag,
+    Once, SessionError, Written, owned, parse_message, parse_row, quota, raw, row_of, session_tag,
     time_after, to_json, write_once,
 };
 
@@ -49,7 +49,7 @@ pub struct Draft {
 /// [`SessionError::MessageIdTaken`] if it has a message of that id that says something else;
 /// [`SessionError::MessageNotFound`] if it has none that it should follow;
 /// [`SessionError::Stale`] if the session is none of those that the caller has seen, or has
-/// another number of messages; [`SessionError::KeyReused`]; [`SessionError::Store`].
+/// another number of messages; [`SessionError::Quota`]; [`SessionError::KeyReused`]; [`SessionError::Store`].
 pub async fn save_message(
     store: &Store,
     caller: UserId,
@@ -89,6 +89,8 @@ pub async fn save_message(
             ..Said::plain(draft.role, &content)
         };
         let json = message_json(&draft.session_id, &id, said, at)?;
+        let more = row.json.len().saturating_sub(stored.json.len());
+        quota::check(tx, &user, 0, more + json.len())?;
         let id_is_chosen = draft.id.is_some();
         let message = NewMessage { id, id_is_chosen, at, json: json.clone() };
         tx.save_message(&session, message, row);

@@ -7,7 +7,7 @@ use crate::model::{ETags, MetadataUpdate, Session, SessionId, Tags, Title, UserI
 use crate::store::{Store, WriteTx};
 
 use super::{
-    Once, SessionError, Written, check_match, owned, parse_row, raw, row_of, session_tag,
+    Once, SessionError, Written, check_match, owned, parse_row, quota, raw, row_of, session_tag,
     time_after, write_once,
 };
 
@@ -34,7 +34,7 @@ pub struct SessionUpdate {
 /// # Errors
 /// [`SessionError::NotFound`] if the caller has none of that id; [`SessionError::Stale`] if it is
 /// not among those that the caller has seen; [`SessionError::Invalid`] if merged metadata would be
-/// too large; [`SessionError::KeyReused`]; [`SessionError::Store`].
+/// too large; [`SessionError::Quota`]; [`SessionError::KeyReused`]; [`SessionError::Store`].
 pub async fn update(
     store: &Store,
     caller: UserId,
@@ -55,6 +55,7 @@ pub async fn update(
         update.apply(&mut row)?;
         row.updated_at = raw(&at)?;
         let row = row_of(&row, &stored, at)?;
+        quota::check(tx, &user, 0, row.json.len().saturating_sub(stored.json.len()))?;
         tx.update_session(&session, row.clone());
         Ok(Written::session(row))
     };

@@ -94,7 +94,10 @@ impl Teller {
             Step::DeleteMessage { session_id, id, .. } => {
                 (session_id.clone(), ChangeKind::MessageDeleted(id.clone()))
             }
-            Step::PutAnswer { .. } | Step::PutNote { .. } | Step::Mirrored { .. } => return None,
+            Step::PutAnswer { .. }
+            | Step::PutNote { .. }
+            | Step::Mirrored { .. }
+            | Step::PutUsage { .. } => return None,
         };
         let session = match kind {
             ChangeKind::SessionDeleted => None,

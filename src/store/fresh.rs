@@ -14,6 +14,7 @@ use crate::model::{IdempotencyKey, MessageId, SessionId, Timestamp, UserId};
 
 use super::step::{Answer, FreshSession, Step};
 use super::tables::Place;
+use super::usage::Tally;
 
 /// What a row costs beside its text, in bytes: its struct, and entries in the maps below.
 const ROW_OVERHEAD: usize = 300;
@@ -49,6 +50,7 @@ pub(super) struct FreshUser {
     /// `None` where the message was deleted.
     message_ids: HashMap<(u64, MessageId), Option<Timestamp>>,
     answers: HashMap<IdempotencyKey, Arc<Answer>>,
+    usage: Tally,
     bytes: usize,
 }
 
@@ -133,6 +135,11 @@ impl Fresh {
             FreshUser { bytes: USER_OVERHEAD, ..FreshUser::default() }
         });
         let had = user.bytes;
+        match &step {
+            Step::PutUsage { usage, .. } => user.usage = Tally::Known(*usage),
+            Step::PutAnswer { .. } => {}
+            _ => user.usage = Tally::Unknown,
+        }
         match step {
             Step::PutSession { session, .. } => {
                 let owner = Owner::Live(session.user_id.clone(), session.number);
@@ -159,7 +166,7 @@ impl Fresh {
                 }
             }
             Step::PutAnswer { key, answer, .. } => user.put_answer(key, answer),
-            Step::PutNote { .. } | Step::Mirrored { .. } => {}
+            Step::PutNote { .. } | Step::Mirrored { .. } | Step::PutUsage { .. } => {}
         }
         self.bytes = self.bytes + user.bytes - had;
     }
@@ -267,6 +274,11 @@ impl FreshUser {
 
     pub(super) fn all_chosen(&self) -> impl Iterator<Item = (u64, &MessageId, Option<Timestamp>)> {
         self.message_ids.iter().map(|((number, id), at)| (*number, id, *at))
+    }
+
+    /// How much there is of theirs.
+    pub(super) fn usage(&self) -> Tally {
+        self.usage
     }
 
     pub(super) fn answer(&self, key: &IdempotencyKey) -> Option<&Arc<Answer>> {

@@ -101,7 +101,10 @@ impl Journal {
                 Touched::MessageGone(session_id.clone(), id.clone())
             }
             Step::DeleteSession { id, at, .. } => Touched::SessionGone(id.clone(), *at),
-            Step::PutAnswer { .. } | Step::PutNote { .. } | Step::Mirrored { .. } => return,
+            Step::PutAnswer { .. }
+            | Step::PutNote { .. }
+            | Step::Mirrored { .. }
+            | Step::PutUsage { .. } => return,
         };
         self.since = self.since.or(step.at());
         self.touched.push(touched);

@@ -18,7 +18,10 @@ use super::tables::Place;
 
 mod steps;
 
-pub(super) use steps::{decode_answer, decode_steps, decode_steps_of, encode_answer, encode_steps};
+pub(super) use steps::{
+    decode_answer, decode_steps, decode_steps_of, decode_usage, encode_answer, encode_steps,
+    encode_usage,
+};
 
 /// Larger than any record: the log is written in pieces of a few MiB.
 const MAX_BYTES: usize = 16 * 1024 * 1024;

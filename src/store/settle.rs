@@ -21,7 +21,9 @@ use super::tables::{
     self, ANSWERED_AND_USER_AND_KEY, DELETED_SESSIONS, NOTES, Place,
     SESSION_AND_MESSAGE_ID_TO_PLACE, SESSION_AND_PLACE_TO_MESSAGES, SESSION_ID_TO_HEAD,
     USER_AND_CREATED_TO_SESSION_ID, USER_AND_KEY_TO_ANSWER, USER_AND_UPDATED_TO_SESSIONS,
+    USER_TO_USAGE,
 };
+use super::usage::Tally;
 
 type ByteKey = &'static [u8];
 
@@ -44,6 +46,7 @@ pub(super) struct Settle<'txn> {
     answers: Table<'txn, ByteKey, ByteKey>,
     answered: Table<'txn, ByteKey, ByteKey>,
     notes: Table<'txn, ByteKey, ByteKey>,
+    usage: Table<'txn, ByteKey, ByteKey>,
 }
 
 impl<'txn> Settle<'txn> {
@@ -58,6 +61,7 @@ impl<'txn> Settle<'txn> {
             answers: tx.open_table(USER_AND_KEY_TO_ANSWER)?,
             answered: tx.open_table(ANSWERED_AND_USER_AND_KEY)?,
             notes: tx.open_table(NOTES)?,
+            usage: tx.open_table(USER_TO_USAGE)?,
         })
     }
 
@@ -65,7 +69,23 @@ impl<'txn> Settle<'txn> {
     pub(super) fn user(&mut self, user: &UserId, fresh: &FreshUser) -> Result<(), StoreError> {
         self.sessions(user, fresh)?;
         self.messages(fresh)?;
-        self.answers(user, fresh)
+        self.answers(user, fresh)?;
+        self.usage(user, fresh)
+    }
+
+    fn usage(&mut self, user: &UserId, fresh: &FreshUser) -> Result<(), StoreError> {
+        let key = user.as_str().as_bytes();
+        match fresh.usage() {
+            Tally::Known(usage) => {
+                let record = record::encode_usage(key, usage)?;
+                self.usage.insert(key, record.as_slice())?;
+            }
+            Tally::Unknown => {
+                self.usage.remove(key)?;
+            }
+            Tally::Unchanged => {}
+        }
+        Ok(())
     }
 
     /// Puts all notes that are fresh into their table.

@@ -6,6 +6,7 @@ use crate::model::{IdempotencyKey, MessageId, SessionId, Timestamp, UserId};
 
 use super::facts::Facts;
 use super::tables::Place;
+use super::usage::Usage;
 
 /// One thing that a commit did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(super) enum Step {
     PutNote { key: Arc<[u8]>, value: Option<Arc<[u8]>> },
     /// The next so many steps do here what was done at the replica before.
     Mirrored { steps: u32 },
+    /// The user has stored so much, after the steps before this one.
+    PutUsage { user_id: UserId, at: Timestamp, usage: Usage },
 }
 
 /// Why a session's row was put.
@@ -102,7 +105,7 @@ impl Step {
             }
             Self::PutAnswer { key, answer, .. } => key.as_str().len() + answer.json.len(),
             Self::PutNote { key, value } => key.len() + value.as_ref().map_or(0, |it| it.len()),
-            Self::Mirrored { .. } => 0,
+            Self::Mirrored { .. } | Self::PutUsage { .. } => 0,
         };
         self.user_id().map_or(0, |user| user.as_str().len()) + 30 + rest
     }
@@ -124,7 +127,8 @@ impl Step {
             Self::DeleteSession { at, .. }
             | Self::PutMessage { at, .. }
             | Self::EditMessage { at, .. }
-            | Self::DeleteMessage { at, .. } => *at,
+            | Self::DeleteMessage { at, .. }
+            | Self::PutUsage { at, .. } => *at,
             Self::PutAnswer { answer, .. } => answer.at,
             Self::PutNote { .. } | Self::Mirrored { .. } => return None,
         })
@@ -138,7 +142,8 @@ impl Step {
             | Self::PutMessage { user_id, .. }
             | Self::EditMessage { user_id, .. }
             | Self::DeleteMessage { user_id, .. }
-            | Self::PutAnswer { user_id, .. } => user_id,
+            | Self::PutAnswer { user_id, .. }
+            | Self::PutUsage { user_id, .. } => user_id,
             Self::PutNote { .. } | Self::Mirrored { .. } => return None,
         })
     }

@@ -40,7 +40,8 @@ impl Stored {
             | Step::EditMessage { .. }
             | Step::PutAnswer { .. }
             | Step::PutNote { .. }
-            | Step::Mirrored { .. } => {}
+            | Step::Mirrored { .. }
+            | Step::PutUsage { .. } => {}
         }
     }
 

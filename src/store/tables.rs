@@ -10,8 +10,9 @@ use redb::TableDefinition;
 use crate::model::{IdempotencyKey, MessageId, Timestamp, UserId};
 
 /// The shape of this file. A file with a greater number is refused. 1 had no answers, and no
-/// edits and deletions of messages in its log; 2 had no notes. They are taken for 3 as they are.
-pub const SCHEMA_VERSION: u64 = 3;
+/// edits and deletions of messages in its log; 2 had no notes; 3 did not tell how much users have
+/// stored. They are taken for 4 as they are.
+pub const SCHEMA_VERSION: u64 = 4;
 
 type Bytes = &'static [u8];
 
@@ -63,12 +64,16 @@ pub(super) const ANSWERED_AND_USER_AND_KEY: TableDefinition<'_, Bytes, Bytes> =
 /// What is kept for the replica, and for nobody's eyes: a key of its own making → a note, sealed.
 pub(super) const NOTES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("notes");
 
+/// User → how much they have stored, where that is known.
+pub(super) const USER_TO_USAGE: TableDefinition<'_, Bytes, Bytes> =
+    TableDefinition::new("user_to_usage");
+
 /// The tables whose keys are numbers.
 pub(super) const NUMBERED: [TableDefinition<'_, u64, Bytes>; 2] = [SEQ_TO_STEPS, DELETED_SESSIONS];
 
 /// The tables whose keys are bytes. [`META`] comes last: without it, a file is none of ours, so that
 /// a copy that is cut short is never taken for a whole one.
-pub(super) const NAMED: [TableDefinition<'_, Bytes, Bytes>; 9] = [
+pub(super) const NAMED: [TableDefinition<'_, Bytes, Bytes>; 10] = [
     SESSION_ID_TO_HEAD,
     USER_AND_UPDATED_TO_SESSIONS,
     USER_AND_CREATED_TO_SESSION_ID,
@@ -77,6 +82,7 @@ pub(super) const NAMED: [TableDefinition<'_, Bytes, Bytes>; 9] = [
     USER_AND_KEY_TO_ANSWER,
     ANSWERED_AND_USER_AND_KEY,
     NOTES,
+    USER_TO_USAGE,
     META,
 ];
 

@@ -426,3 +426,56 @@ async fn sessions_are_walked_by_id_whoever_owns_them_and_wherever_they_are() {
         assert_eq!(walked, ["a", "b", "c", "e"], "{limit} at a time");
     }
 }
+
+/// What is wrong with the usage that is told of ann, and what that is.
+fn told_usage(store: &Store) -> (Vec<String>, Option<Usage>) {
+    let (snapshot, mut problems) = (store.snapshot(), Vec::new());
+    snapshot.verify(&mut |note| {
+        // The rows here are no real sessions, which is told too.
+        if let Note::Problem(what) = note
+            && what.starts_with("user_to_usage")
+        {
+            problems.push(what);
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    let told = snapshot.table(tables::USER_TO_USAGE).unwrap().get(b"ann".as_slice()).unwrap();
+    let told = told.map(|told| record::decode_usage(b"ann", told.value()).unwrap());
+    (problems, told)
+}
+
+#[tokio::test]
+async fn what_a_user_has_is_counted_as_it_changes_and_a_wrong_count_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let quota = Quota { sessions: std::num::NonZeroU64::new(9), bytes: None };
+    let config = StoreConfig { quota, ..config(&folder, 1 << 20) };
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
+    let (kept, gone) = (create(&store, "kept", "ann").await, create(&store, "gone", "ann").await);
+    for id in ["m1", "m2"] {
+        save(&store, &kept, id).await.unwrap();
+        save(&store, &gone, id).await.unwrap();
+    }
+    delete_message(&store, &kept, "m1").await;
+    delete(&store, &gone).await;
+    store.close().unwrap();
+
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
+    let row = store.read(|tx| tx.row(&kept_again(tx))).unwrap();
+    let bytes = row.json.len() + br#"{"id":"m2","sessionId":"kept"}"#.len();
+    let counted = Usage { sessions: 1, bytes: bytes as u64 };
+    assert_eq!(told_usage(&store), (vec![], Some(counted)));
+
+    let work = |tx: &mut WriteTx<'_>| {
+        tx.log_wrong_usage(user("ann"), Usage { sessions: 2, bytes: 7 });
+        Ok::<_, StoreError>(())
+    };
+    store.write("count wrongly", work).await.unwrap();
+    store.close().unwrap();
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
+    let (problems, _) = told_usage(&store);
+    assert!(matches!(&problems[..], [one] if one.contains("ann")), "{problems:?}");
+}
+
+fn kept_again(tx: ReadTx<'_>) -> SessionRef {
+    tx.session(&session_id("kept")).unwrap().unwrap()
+}

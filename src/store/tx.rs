@@ -9,6 +9,7 @@ mod committed;
 mod layers;
 mod listing;
 mod order;
+mod tally;
 mod write;
 
 use std::ops::{Bound, ControlFlow};

@@ -7,6 +7,7 @@ mod answers;
 mod log;
 mod messages;
 mod sessions;
+mod usage;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -60,6 +61,7 @@ impl Snapshot {
             Verify::answered,
             Verify::notes,
             Verify::stored,
+            Verify::usage,
         ];
         match phases.into_iter().try_for_each(|phase| phase(&mut verify)) {
             Ok(()) => Some(verify.records),

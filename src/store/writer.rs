@@ -35,6 +35,7 @@ use super::space::Space;
 use super::step::Step;
 use super::tables::{META, NEXT_SESSION, SEQ_TO_STEPS, SETTLED};
 use super::tx::{Done, Tables, View, WriteTx, read_number};
+use super::usage::Quota;
 
 /// How many operations one commit holds at most; also bounds how long the first one waits for
 /// the last one to be run.
@@ -100,6 +101,8 @@ pub(super) struct Seat {
     pub(super) metrics: Arc<Metrics>,
     /// How much may be fresh before batches settle some of it on their way.
     pub(super) fresh_bytes: usize,
+    /// The most that a user may store.
+    pub(super) quota: Quota,
     /// The room on the disk.
     pub(super) space: Arc<Space>,
     /// The number of the step behind which the log must be kept.
@@ -304,11 +307,12 @@ impl Writer {
     /// Runs the operations one after the other, each seeing what those before it did.
     fn run_batch(&self, batch: &mut [Box<dyn Operation>]) -> Result<Done, StoreError> {
         let view = self.view();
-        let leaves_traces = self.seat.hold.is_set();
-        let mut tx = WriteTx::new(&view, self.seat.clock.now(), self.next.session, leaves_traces);
+        let kept = (self.seat.hold.is_set(), self.seat.quota);
+        let mut tx = WriteTx::new(&view, self.seat.clock.now(), self.next.session, kept);
         for operation in batch {
             catch_unwind(AssertUnwindSafe(|| operation.run(&mut tx)))
                 .unwrap_or(Err(StoreError::Panicked))?;
+            tx.log_usage();
         }
         Ok(tx.done)
     }

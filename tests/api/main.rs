@@ -27,6 +27,7 @@ mod origins;
 mod ownership;
 mod paging;
 mod parts;
+mod quotas;
 mod races;
 mod rates;
 mod readers;

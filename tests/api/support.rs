@@ -22,7 +22,7 @@ use orion_chat::http::cors::AllowedOrigins;
 use orion_chat::http::{App, Limits};
 use orion_chat::model::{Clock, Timestamp, UserId};
 use orion_chat::server::{AdminConfig, Patience, Server, ServerConfig};
-use orion_chat::store::{StoreConfig, StoreError};
+use orion_chat::store::{Quota, StoreConfig, StoreError};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -60,6 +60,7 @@ pub(crate) struct Setup {
     admin: Option<AdminConfig>,
     routes: Router<App>,
     folder: Option<TempDir>,
+    quota: Quota,
 }
 
 impl Setup {
@@ -73,6 +74,7 @@ impl Setup {
             admin: None,
             routes: Router::new(),
             folder: None,
+            quota: Quota::default(),
         }
     }
 
@@ -110,6 +112,12 @@ impl Setup {
         self
     }
 
+    /// The most that a user may store.
+    pub(crate) fn quota(mut self, quota: Quota) -> Self {
+        self.quota = quota;
+        self
+    }
+
     /// The folder of a server that was stopped.
     pub(crate) fn folder(mut self, folder: TempDir) -> Self {
         self.folder = Some(folder);
@@ -131,7 +139,10 @@ impl Setup {
         let config = ServerConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             admin: self.admin,
-            store: StoreConfig::new(folder.path().join("test.redb"), 8 << 20),
+            store: StoreConfig {
+                quota: self.quota,
+                ..StoreConfig::new(folder.path().join("test.redb"), 8 << 20)
+            },
             postgres: None,
             auth,
             origins: AllowedOrigins::defaults(),

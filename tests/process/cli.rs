@@ -68,6 +68,8 @@ fn help_names_each_flag_with_its_variable_and_each_exit_code() {
             ("--admin-listen <ADDR>", "ORION_CHAT_ADMIN_LISTEN", "127.0.0.1:9302"),
             ("--rate-limit <REQUESTS>", "RATE_LIMIT_MAX_REQUESTS", "6000"),
             ("--reserve-mib <MIB>", "ORION_CHAT_RESERVE_MIB", "64"),
+            ("--max-sessions <SESSIONS>", "ORION_CHAT_MAX_SESSIONS", "0"),
+            ("--max-bytes <BYTES>", "ORION_CHAT_MAX_BYTES", "0"),
             ("--trust-proxy <PROXY>", "ORION_CHAT_TRUST_PROXY", "nobody"),
             ("--log-format <LOG_FORMAT>", "ORION_CHAT_LOG_FORMAT", "text"),
         ] {

@@ -165,11 +165,8 @@ fn a_repair_is_waited_for() {
 async fn a_store_that_does_not_answer_is_no_proof_of_life() {
     const LIMIT: Duration = Duration::from_mins(1);
     let (folder, told) = (tempfile::tempdir().unwrap(), Told::by_path());
-    let config = StoreConfig {
-        path: folder.path().join("orion-chat.redb"),
-        cache_bytes: 1 << 20,
-        reserve_bytes: Some(0),
-    };
+    let path = folder.path().join("orion-chat.redb");
+    let config = StoreConfig { reserve_bytes: Some(0), ..StoreConfig::new(path, 1 << 20) };
     let store = Store::open(&config, Clock::system(), Arc::default()).unwrap();
     let notify = Some(told.address.clone().into());
     let manager = Manager::new(ManagerConfig { notify, watchdog: Some(LIMIT) });

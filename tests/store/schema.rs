@@ -15,6 +15,8 @@ fn set_version(path: &Path, version: &[u8]) {
     let db = Database::open(path).unwrap();
     let tx = db.begin_write().unwrap();
     tx.open_table(META).unwrap().insert(b"schema_version".as_slice(), version).unwrap();
+    // Releases before version 4 had none.
+    tx.delete_table(TableDefinition::<&[u8], &[u8]>::new("user_to_usage")).unwrap();
     tx.commit().unwrap();
 }
 
@@ -36,21 +38,23 @@ fn a_newer_file_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_file_of_version_1_is_taken_on_as_it_is() {
-    let (_folder, path) = new_file();
-    let store = open(&path).unwrap();
-    let created = create(&store, "ann", "s", "hello");
-    store.close().unwrap();
-    set_version(&path, &1_u64.to_be_bytes());
+fn files_of_earlier_versions_are_taken_on_as_they_are() {
+    for old in [1_u64, 2, 3] {
+        let (_folder, path) = new_file();
+        let store = open(&path).unwrap();
+        let created = create(&store, "ann", "s", "hello");
+        store.close().unwrap();
+        set_version(&path, &old.to_be_bytes());
 
-    let store = open(&path).unwrap();
+        let store = open(&path).unwrap();
 
-    assert_eq!(get(&store, "ann", "s").unwrap(), created);
-    store.close().unwrap();
-    let db = Database::open(&path).unwrap();
-    let meta = db.begin_read().unwrap().open_table(META).unwrap();
-    let version = meta.get(b"schema_version".as_slice()).unwrap().unwrap();
-    assert_eq!(version.value(), 3_u64.to_be_bytes());
+        assert_eq!(get(&store, "ann", "s").unwrap(), created);
+        store.close().unwrap();
+        let db = Database::open(&path).unwrap();
+        let meta = db.begin_read().unwrap().open_table(META).unwrap();
+        let version = meta.get(b"schema_version".as_slice()).unwrap().unwrap();
+        assert_eq!(version.value(), 4_u64.to_be_bytes());
+    }
 }
 
 #[test]

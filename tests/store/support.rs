@@ -1,5 +1,6 @@
 //! A data file of one's own, and what users do with it.
 
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use orion_chat::sessions::{
     self, Draft, History, HistoryQuery, ListQuery, NewSession, SessionError, SortBy, SortOrder,
     Written,
 };
-use orion_chat::store::{Note, OpenError, Snapshot, Store, StoreConfig};
+use orion_chat::store::{Note, OpenError, Quota, Snapshot, Store, StoreConfig};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -28,7 +29,10 @@ pub(crate) fn open(path: &Path) -> Result<Store, OpenError> {
 }
 
 pub(crate) fn open_at(path: &Path, clock: Clock) -> Result<Store, OpenError> {
-    Store::open(&StoreConfig::new(path.to_owned(), 1 << 20), clock, Arc::default())
+    // A quota that nobody reaches: what users have is counted, and looked at when it is verified.
+    let quota = Quota { sessions: None, bytes: Some(NonZeroU64::MAX) };
+    let config = StoreConfig { quota, ..StoreConfig::new(path.to_owned(), 1 << 20) };
+    Store::open(&config, clock, Arc::default())
 }
 
 /// What is wrong with what it shows.

@@ -28,7 +28,13 @@ const REFUSALS: [(u16, Codes, &str); 16] = [
     ),
     (
         403,
-        Known(&["user_mismatch", "user_not_allowed", "local_only", "origin_not_allowed"]),
+        Known(&[
+            "user_mismatch",
+            "user_not_allowed",
+            "local_only",
+            "origin_not_allowed",
+            "quota_exceeded",
+        ]),
         "the caller may not do this",
     ),
     (

@@ -8,6 +8,7 @@ use crate::model::{IdempotencyKey, Invalid, MessageId, SessionId, Timestamp, Use
 use crate::store::StoreError;
 use crate::store::facts::Facts;
 use crate::store::step::{Answer, Cause, FreshSession, Step};
+use crate::store::usage::Usage;
 
 use super::{damaged, decode, encode};
 
@@ -71,6 +72,17 @@ enum StepV1<'a> {
     Mirrored {
         steps: u32,
     },
+    PutUsage {
+        user_id: &'a str,
+        at_micros: u64,
+        usage: UsageV1,
+    },
+}
+
+#[derive(Encode, BorrowDecode)]
+struct UsageV1 {
+    sessions: u64,
+    bytes: u64,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -134,6 +146,11 @@ pub(in crate::store) fn encode_steps(seq: u64, steps: &[Step]) -> Result<Vec<u8>
         },
         Step::PutNote { key, value } => StepV1::PutNote { key, value: value.as_deref() },
         Step::Mirrored { steps } => StepV1::Mirrored { steps: *steps },
+        Step::PutUsage { user_id, at, usage } => StepV1::PutUsage {
+            user_id: user_id.as_str(),
+            at_micros: at.as_micros(),
+            usage: UsageV1::of(*usage),
+        },
     });
     encode(&seq.to_be_bytes(), size, steps.collect::<Vec<_>>())
 }
@@ -189,7 +206,8 @@ impl StepV1<'_> {
             | Self::PutMessage { user_id, .. }
             | Self::EditMessage { user_id, .. }
             | Self::DeleteMessage { user_id, .. }
-            | Self::PutAnswer { user_id, .. } => user_id,
+            | Self::PutAnswer { user_id, .. }
+            | Self::PutUsage { user_id, .. } => user_id,
             Self::PutNote { .. } | Self::Mirrored { .. } => return None,
         })
     }
@@ -259,6 +277,11 @@ impl StepV1<'_> {
                 Step::PutNote { key: key.into(), value: value.map(Into::into) }
             }
             Self::Mirrored { steps } => Step::Mirrored { steps },
+            Self::PutUsage { user_id, at_micros, usage } => Step::PutUsage {
+                user_id: UserId::parse(user_id)?,
+                at: Timestamp::from_micros(at_micros),
+                usage: usage.parse(),
+            },
         })
     }
 }
@@ -283,6 +306,25 @@ impl<'a> AnswerV1<'a> {
             json: self.json.into(),
         }
     }
+}
+
+impl UsageV1 {
+    fn of(Usage { sessions, bytes }: Usage) -> Self {
+        Self { sessions, bytes }
+    }
+
+    fn parse(self) -> Usage {
+        Usage { sessions: self.sessions, bytes: self.bytes }
+    }
+}
+
+pub(in crate::store) fn encode_usage(key: &[u8], usage: Usage) -> Result<Vec<u8>, StoreError> {
+    encode(key, 20, UsageV1::of(usage))
+}
+
+/// What [`encode_usage`] was given.
+pub(in crate::store) fn decode_usage(key: &[u8], bytes: &[u8]) -> Result<Usage, StoreError> {
+    decode("usage", key, bytes).map(UsageV1::parse)
 }
 
 pub(in crate::store) fn encode_answer(key: &[u8], answer: &Answer) -> Result<Vec<u8>, StoreError> {

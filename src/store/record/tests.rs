@@ -9,6 +9,7 @@ use super::*;
 use crate::model::{IdempotencyKey, MessageId, SessionId};
 use crate::store::facts::Facts;
 use crate::store::step::{Answer, Cause, FreshSession, Step};
+use crate::store::usage::Usage;
 
 fn at(micros: u64) -> Timestamp {
     Timestamp::from_micros(micros)
@@ -98,6 +99,16 @@ fn latest_steps() -> Vec<Step> {
     ]
 }
 
+/// What came with schema version 4.
+fn usage_step() -> Vec<Step> {
+    let user_id = UserId::parse("ann").unwrap();
+    vec![Step::PutUsage { user_id, at: at(95_000), usage: usage() }]
+}
+
+fn usage() -> Usage {
+    Usage { sessions: 3, bytes: 70_000 }
+}
+
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 
@@ -120,6 +131,8 @@ const LATER_STEPS_V1: &str = concat!(
 );
 const LATEST_STEPS_V1: &str = "0171420c560306036b657901046e6f746506036b65790007fb2c01";
 const ANSWER_V1: &str = "01ab1fdf8c07070707070707070707070707070707fc905f0100010109090909090909090909090909090909027b7d";
+const USAGE_STEP_V1: &str = "01eddd4511010803616e6efc1873010003fc70110100";
+const USAGE_V1: &str = "0198a754bd03fc70110100";
 const SEALED_V1: &str = "01a0cfd42a7331";
 
 #[test]
@@ -130,6 +143,8 @@ fn version_1_is_written_as_it_was_released() {
     assert_eq!(hex(&encode_steps(1, &later_steps()).unwrap()), LATER_STEPS_V1);
     assert_eq!(hex(&encode_steps(1, &latest_steps()).unwrap()), LATEST_STEPS_V1);
     assert_eq!(hex(&encode_answer(b"key", &answer()).unwrap()), ANSWER_V1);
+    assert_eq!(hex(&encode_steps(1, &usage_step()).unwrap()), USAGE_STEP_V1);
+    assert_eq!(hex(&encode_usage(b"key", usage()).unwrap()), USAGE_V1);
     assert_eq!(hex(&seal(b"key", b"s1")), SEALED_V1);
 }
 
@@ -138,11 +153,13 @@ fn what_is_written_is_read_again() {
     assert_eq!(Head::decode(b"s1", &head().encode(b"s1").unwrap()).unwrap(), head());
     let run = encode_run(b"key", true, b"index", b"{}").unwrap();
     assert_eq!(decode_run(b"key", &run).unwrap(), (true, b"index".as_slice(), b"{}".as_slice()));
-    for steps in [steps(), later_steps(), latest_steps()] {
+    for steps in [steps(), later_steps(), latest_steps(), usage_step()] {
         assert_eq!(decode_steps(1, &encode_steps(1, &steps).unwrap()).unwrap(), steps);
     }
     let answered = encode_answer(b"key", &answer()).unwrap();
     assert_eq!(decode_answer(b"key", &answered).unwrap(), answer());
+    let told = encode_usage(b"key", usage()).unwrap();
+    assert_eq!(decode_usage(b"key", &told).unwrap(), usage());
     assert_eq!(unseal("id", b"key", &seal(b"key", b"s1")).unwrap(), b"s1");
 }
 

@@ -223,7 +223,10 @@ fn take_step(tx: &WriteTransaction, seq: u64, step: Step) -> Result<(), StoreErr
             table.insert(spot, seq.max(before))?;
             Ok(())
         }
-        Step::PutAnswer { .. } | Step::PutNote { .. } | Step::Mirrored { .. } => Ok(()),
+        Step::PutAnswer { .. }
+        | Step::PutNote { .. }
+        | Step::Mirrored { .. }
+        | Step::PutUsage { .. } => Ok(()),
     }
 }
 

@@ -13,8 +13,9 @@ use crate::store::step::Answer;
 use crate::store::tables::{
     self, NOTES, Place, SEQ_TO_STEPS, SESSION_AND_MESSAGE_ID_TO_PLACE,
     SESSION_AND_PLACE_TO_MESSAGES, SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID,
-    USER_AND_KEY_TO_ANSWER, USER_AND_UPDATED_TO_SESSIONS,
+    USER_AND_KEY_TO_ANSWER, USER_AND_UPDATED_TO_SESSIONS, USER_TO_USAGE,
 };
+use crate::store::usage::Usage;
 
 use super::SessionRef;
 
@@ -30,6 +31,7 @@ pub(in crate::store) struct Tables {
     pub(super) message_ids: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) answers: ReadOnlyTable<ByteKey, ByteKey>,
     pub(super) notes: ReadOnlyTable<ByteKey, ByteKey>,
+    pub(super) usage: ReadOnlyTable<ByteKey, ByteKey>,
     pub(in crate::store) log: ReadOnlyTable<u64, ByteKey>,
     /// For those who look at more than these.
     pub(in crate::store) tx: Arc<ReadTransaction>,
@@ -46,6 +48,7 @@ impl Tables {
             message_ids: tx.open_table(SESSION_AND_MESSAGE_ID_TO_PLACE)?,
             answers: tx.open_table(USER_AND_KEY_TO_ANSWER)?,
             notes: tx.open_table(NOTES)?,
+            usage: tx.open_table(USER_TO_USAGE)?,
             log: tx.open_table(SEQ_TO_STEPS)?,
             tx,
         })
@@ -125,6 +128,13 @@ impl Tables {
         let stored = self.notes.get(key)?;
         let note = stored.map(|note| record::unseal("note", key, note.value()).map(<[u8]>::to_vec));
         note.transpose()
+    }
+
+    /// How much `user` has stored, if that is known.
+    pub(super) fn usage(&self, user: &UserId) -> Result<Option<Usage>, StoreError> {
+        let key = user.as_str().as_bytes();
+        let told = self.usage.get(key)?;
+        told.map(|told| record::decode_usage(key, told.value())).transpose()
     }
 
     /// How `user`'s request under `key` was answered.

@@ -61,11 +61,22 @@ impl Layers<'_> {
         let Some(place) = chosen.or_else(|| id.place()) else {
             return Ok(None);
         };
-        let json = match users().find_map(|user| user.message(number, place)) {
-            Some(json) => json.as_ref().map(|json| json.to_vec()),
-            None => self.tables.message(number, place)?,
-        };
+        let json = self.message_at(&session.user_id, number, place)?;
         Ok(json.map(|json| StoredMessage { place, id_is_chosen: chosen.is_some(), json }))
+    }
+
+    /// The message that stands at `place` in session `number` of `user`.
+    pub(super) fn message_at(
+        &self,
+        user: &UserId,
+        number: u64,
+        place: Timestamp,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut users = self.fresh.iter().filter_map(|fresh| fresh.user(user));
+        match users.find_map(|user| user.message(number, place)) {
+            Some(json) => Ok(json.as_ref().map(|json| json.to_vec())),
+            None => self.tables.message(number, place),
+        }
     }
 
     /// Shows `each` the messages of a session, those of earlier layers in the place of those of later

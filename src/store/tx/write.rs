@@ -1,6 +1,7 @@
 //! What an operation can change. It changes no table: it notes [`Step`]s, which the writer puts on
 //! disk.
 
+use std::collections::HashMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use crate::model::{IdempotencyKey, MessageId, SessionId, Timestamp, UserId};
 use crate::store::fresh::{Fresh, Owner};
 use crate::store::notes;
 use crate::store::step::{Answer, Cause, FreshSession, Step};
+use crate::store::usage::{Growth, Quota, Usage};
 use crate::store::{StoreError, Stored, rows};
 
 use super::layers::Layers;
@@ -17,11 +19,14 @@ use super::{ReadTx, Row, SessionRef, StoredMessage, View};
 /// operations before it did.
 #[derive(Debug)]
 pub struct WriteTx<'a> {
-    view: &'a View,
-    now: Timestamp,
-    staged: Fresh,
+    pub(super) view: &'a View,
+    pub(super) now: Timestamp,
+    pub(super) staged: Fresh,
     /// Whether deletions leave traces, for the replica to know them.
     leaves_traces: bool,
+    pub(super) quota: Quota,
+    /// How much those have stored for whom this operation has changed it, where it is known.
+    pub(super) tallied: HashMap<UserId, Option<Usage>>,
     pub(in crate::store) done: Done,
 }
 
@@ -65,10 +70,11 @@ impl<'a> WriteTx<'a> {
         view: &'a View,
         now: Timestamp,
         next_session: u64,
-        leaves_traces: bool,
+        (leaves_traces, quota): (bool, Quota),
     ) -> Self {
         let done = Done { next_session, stored: view.stored, ..Done::default() };
-        Self { view, now, staged: Fresh::default(), leaves_traces, done }
+        let tallied = HashMap::new();
+        Self { view, now, staged: Fresh::default(), leaves_traces, quota, tallied, done }
     }
 
     /// Reads something of the tables.
@@ -237,6 +243,11 @@ impl<'a> WriteTx<'a> {
     ) {
         let at = row.updated_at;
         self.put_row(Cause::Message, session, row);
+        self.tally(&session.user_id, |tx| {
+            let old =
+                tx.layers(|layers| layers.message_at(&session.user_id, session.number, place))?;
+            Ok(Growth::of_bytes(old.map_or(0, |old| old.len()), json.len()))
+        });
         self.step(Step::EditMessage {
             user_id: session.user_id.clone(),
             number: session.number,
@@ -272,6 +283,7 @@ impl<'a> WriteTx<'a> {
             let trace = notes::message_gone(&session.id, id);
             self.put_note(&trace, Some(&at.as_micros().to_be_bytes()));
         }
+        self.tally(&session.user_id, |_| Ok(Growth::of_bytes(message.json.len(), 0)));
         self.step(Step::DeleteMessage {
             user_id: session.user_id.clone(),
             session_id: session.id.clone(),
@@ -292,6 +304,7 @@ impl<'a> WriteTx<'a> {
     /// Saves a message of a session whose row, as it was put last, has it already.
     pub fn put_message(&mut self, session: &SessionRef, message: NewMessage) {
         let NewMessage { id, id_is_chosen, at, json } = message;
+        self.tally(&session.user_id, |_| Ok(Growth::of_bytes(0, json.len())));
         self.step(Step::PutMessage {
             user_id: session.user_id.clone(),
             number: session.number,
@@ -303,6 +316,7 @@ impl<'a> WriteTx<'a> {
 
     /// Deletes `session`, which had this `row`, at `at`. Its messages can be found no more.
     pub fn delete_session(&mut self, session: &SessionRef, row: &Row, at: Timestamp) {
+        self.tally(&session.user_id, |tx| tx.loss(session, row));
         if self.leaves_traces {
             let trace = notes::session_gone(&session.id);
             self.put_note(&trace, Some(&at.as_micros().to_be_bytes()));
@@ -332,6 +346,12 @@ impl<'a> WriteTx<'a> {
 
     fn put_row(&mut self, cause: Cause, session: &SessionRef, row: Row) {
         let Row { facts, updated_at, json } = row;
+        self.tally(&session.user_id, |tx| match cause {
+            Cause::Created => Ok(Growth { sessions: 1, ..Growth::of_bytes(0, json.len()) }),
+            Cause::Updated | Cause::Message => {
+                Ok(Growth::of_bytes(tx.row(session)?.json.len(), json.len()))
+            }
+        });
         let session = Arc::new(FreshSession {
             id: session.id.clone(),
             user_id: session.user_id.clone(),
@@ -343,7 +363,7 @@ impl<'a> WriteTx<'a> {
         self.step(Step::PutSession { cause, session });
     }
 
-    fn step(&mut self, step: Step) {
+    pub(super) fn step(&mut self, step: Step) {
         self.done.stored.count(&step);
         self.staged.apply(step.clone());
         self.done.steps.push(step);
