@@ -82,6 +82,7 @@ if [[ $quick ]]; then
 else
   step 'release build' scripts/build-release.sh
   step 'static binary' scripts/check-static.sh
+  step image scripts/check-image.sh
   step delivery scripts/test-deploy.sh
   step 'Debian package' scripts/check-deb.sh
 fi

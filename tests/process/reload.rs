@@ -33,7 +33,7 @@ impl Server {
     }
 
     fn command(folder: &Path) -> Command {
-        let mut command = command(folder, &["--listen", "127.0.0.1:0"]);
+        let mut command = command(folder, &["--listen", "127.0.0.1:0", "--log-format", "text"]);
         command.env("ORION_SHARED_JWT_SECRET_FILE", "secret");
         command.env("ORION_SHARED_JWT_SECRET_PREVIOUS_FILE", "previous");
         command.env("ALLOWED_ORIGINS_FILE", "origins");
