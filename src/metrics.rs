@@ -113,6 +113,20 @@ metrics! {
     sessions: Gauge,
     /// Messages that are stored.
     messages: Gauge,
+    /// Whether PostgreSQL is configured and there is a connection to it: 1 if so.
+    postgres_connected: Gauge,
+    /// Steps that wait to be sent to PostgreSQL.
+    postgres_queue_steps: Gauge,
+    /// How long the oldest of them has been waiting.
+    postgres_oldest_pending_seconds: Gauge,
+    /// How long ago everything in PostgreSQL was here.
+    postgres_pull_lag_seconds: Gauge,
+    /// Rows that PostgreSQL refused.
+    postgres_dead_letters: Gauge,
+    /// Changes that lost against later ones on the other side.
+    postgres_conflicts: Gauge,
+    /// Whether nothing is taken from PostgreSQL until somebody says so: 1 if so.
+    postgres_paused: Gauge,
 }
 
 impl Default for Metrics {

@@ -257,7 +257,7 @@ impl Server {
             tasks.spawn(control.run(asked, tasks.clone(), stopping.clone()));
         }
         if let Some(replica) = self.replica {
-            tasks.spawn(replica.run(stopping.clone()));
+            tasks.spawn(replica.run(Arc::clone(&self.metrics), stopping.clone()));
         }
         let router = http::router(self.app, self.more);
         let accept = accept(router, self.max_connections, self.metrics.connections.clone());

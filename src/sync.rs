@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::metrics::Metrics;
 use crate::model::{Clock, Role, SessionId};
 use crate::store::{Store, StoreError, WriteTx};
 
@@ -139,10 +140,13 @@ impl Replica {
         self.handle.clone()
     }
 
-    /// Follows, whenever PostgreSQL can be reached, until `stop` is cancelled.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Follows, whenever PostgreSQL can be reached, until `stop` is cancelled; `metrics` tell how it is
+    /// doing meanwhile.
+    pub async fn run(mut self, metrics: Arc<Metrics>, stop: CancellationToken) {
+        let status = Arc::clone(&self.status);
         tokio::select! {
             () = stop.cancelled() => {}
+            never = status.measure(&metrics) => match never {},
             never = self.follow() => match never {},
         }
     }

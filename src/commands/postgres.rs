@@ -92,8 +92,14 @@ pub(super) fn drain(place: Place<'_>, waits: bool, timeout: Option<u64>) -> Resu
 
 fn status(place: &Place<'_>, json: bool) -> Result<(), Failure> {
     let mut lines = Vec::new();
-    let asked = ask(place.data, Question::Status, &mut |line| lines.push(line.to_owned()));
-    match asked? {
+    let asked = if place.data.exists() {
+        ask(place.data, Question::Status, &mut |line| lines.push(line.to_owned()))?
+    } else {
+        // Of what is not there nothing waits.
+        Some(Ending::Done(true))
+    };
+    match asked {
+        None if place.target.is_none() => {}
         None => {
             lines = place.with_store(|store| {
                 let status = SyncStatus::new(store, Clock::system());

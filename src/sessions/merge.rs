@@ -156,8 +156,9 @@ fn meet(
     }
     let gone = tx.note(&notes::session_gone(&theirs.id))?.map(notes::time);
     if gone.is_some_and(|gone| theirs.created_at <= gone) {
-        // What is there was deleted here, and this is another one.
+        // What is there was deleted here, and this is another one: it takes the place of that.
         let rows = messages::unite(tx, session, said, true)?;
+        conflict::overrule(tx, session, theirs)?;
         return Ok(Merged { rows, is_gone: true, ..Merged::default() });
     }
     let base = tx.note(&notes::base(session.number))?;

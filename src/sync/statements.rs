@@ -270,13 +270,17 @@ pub(super) async fn update_sessions(
     let titles: Vec<_> = rows.iter().map(|row| row.title.as_str()).collect();
     let metadata: Vec<_> = rows.iter().map(|row| row.metadata.as_str()).collect();
     let bases: Vec<_> = rows.iter().map(|row| row.base.map(|base| hex(base.print))).collect();
+    // Another one, if a session was deleted and made again.
+    let created: Vec<_> = rows.iter().map(|row| micros(row.created_at)).collect();
     let updated = link
         .query(
             "sessions' titles",
             concat!(
-                "update chat_sessions s set title = x.title, metadata = x.metadata::jsonb",
-                " from unnest($1, $2, $3, $4, $5) x(id, user_id, title, metadata, base)",
-                " where s.session_id = x.id and ",
+                "update chat_sessions s set title = x.title, metadata = x.metadata::jsonb,",
+                " created_at = ",
+                time!("x.created"),
+                " from unnest($1, $2, $3, $4, $5, $6)",
+                " x(id, user_id, title, metadata, base, created) where s.session_id = x.id and ",
                 same_owner!(),
                 " and ",
                 own_print!(),
@@ -289,6 +293,7 @@ pub(super) async fn update_sessions(
                 (&titles, Type::TEXT_ARRAY),
                 (&metadata, Type::TEXT_ARRAY),
                 (&bases, Type::TEXT_ARRAY),
+                (&created, Type::INT8_ARRAY),
             ],
         )
         .await?;

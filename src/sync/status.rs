@@ -1,15 +1,21 @@
 //! How the replica is doing, for those who ask.
 
+use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::{Gauge, Metrics};
 use crate::model::{Clock, Timestamp};
 use crate::sessions::merge::CONFLICTS;
 use crate::store::{Store, StoreError};
 
 use super::SyncError;
 use super::notes::{self, Letter, Sent};
+
+/// How often metrics are set.
+const MEASURE: Duration = Duration::from_secs(1);
 
 /// How the replica is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +46,23 @@ pub struct Status {
 }
 
 impl Status {
+    fn measure(&self, metrics: &Metrics) {
+        let set =
+            |gauge: &Gauge, value: u64| _ = gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&metrics.postgres_connected, self.connected.into());
+        set(&metrics.postgres_queue_steps, self.queue);
+        set(&metrics.postgres_oldest_pending_seconds, self.oldest_pending_secs.unwrap_or(0));
+        set(&metrics.postgres_pull_lag_seconds, self.pull_lag_ms.unwrap_or(0) / 1000);
+        set(&metrics.postgres_dead_letters, self.dead_letters);
+        set(&metrics.postgres_conflicts, self.conflicts);
+        set(&metrics.postgres_paused, self.paused.is_some().into());
+    }
+
     /// What people want to know, a line each.
     pub fn for_people(&self) -> Vec<String> {
         if !self.configured {
-            return vec!["no PostgreSQL is configured".to_owned()];
+            let how = "set DB_HOST and what belongs to it, or use --postgres";
+            return vec![format!("no PostgreSQL is configured; {how}")];
         }
         let mut lines = vec![
             format!("connected      {}", if self.connected { "yes" } else { "no" }),
@@ -148,6 +167,17 @@ impl SyncStatus {
 
     pub(super) fn paused(&self) -> Option<String> {
         self.told().paused.clone()
+    }
+
+    /// Sets what `metrics` tell of it, again and again.
+    pub(super) async fn measure(&self, metrics: &Metrics) -> Infallible {
+        loop {
+            // What cannot be read is told where it is used.
+            if let Ok(status) = self.status() {
+                status.measure(metrics);
+            }
+            tokio::time::sleep(MEASURE).await;
+        }
     }
 
     /// How it is doing, in a line of JSON, and the first refused rows, each in a line.

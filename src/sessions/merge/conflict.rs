@@ -91,6 +91,24 @@ pub(super) fn settle(
     }
 }
 
+/// Has our own take the place of theirs there.
+pub(super) fn overrule(
+    tx: &mut WriteTx<'_>,
+    session: &SessionRef,
+    theirs: &TheirSession,
+) -> Result<(), StoreError> {
+    let stored = tx.row(session)?;
+    let own_at = tx.note(&notes::own_at(session.number))?.map(|at| notes::time(at).as_micros());
+    let changed_at = own_at.unwrap_or(stored.updated_at.as_micros());
+    let base = Base { own_at: changed_at.saturating_sub(1), print: theirs.print };
+    match own_at {
+        Some(_) => tx.follow_messages(session, stored),
+        None => tx.update_session(session, stored),
+    }
+    put_base(tx, session, base);
+    Ok(())
+}
+
 fn take(
     tx: &mut WriteTx<'_>,
     session: &SessionRef,

@@ -45,10 +45,8 @@ pub fn delete_session(
     }
     let (before, later) = split(tx, &session, at)?;
     if later.is_empty() {
-        tx.mirrored(|tx| {
-            tx.delete_session(&session, &row, at);
-            Ok::<_, StoreError>(())
-        })?;
+        // Sent too: what was sent of it since was made there again.
+        tx.delete_session(&session, &row, at);
         return Ok(1);
     }
     let gone = delete_places(tx, &session, &before, at)?;
@@ -84,11 +82,14 @@ pub fn delete_messages(
             continue;
         };
         let at = tx.now().max(tx.row(&session)?.updated_at.next());
-        tx.mirrored(|tx| {
+        if is_known {
+            // Sent too, as it may have been sent there again since.
             tx.remove_message(&session, id, &message, at);
-            Ok::<_, StoreError>(())
-        })?;
-        if !is_known {
+        } else {
+            tx.mirrored(|tx| {
+                tx.remove_message(&session, id, &message, at);
+                Ok::<_, StoreError>(())
+            })?;
             tx.put_note(&notes::message_gone(session_id, id), None);
         }
         gone += 1;
@@ -170,14 +171,11 @@ fn delete_places(
     at: Timestamp,
 ) -> Result<u64, StoreError> {
     let ids: Vec<_> = gone.iter().filter_map(|(_, json)| id_of(session, json)).collect();
-    tx.mirrored(|tx| {
-        for id in &ids {
-            if let Ok(message) = find(tx.message(session, id)?, session, id) {
-                tx.remove_message(session, id, &message, at);
-            }
+    for id in &ids {
+        if let Ok(message) = find(tx.message(session, id)?, session, id) {
+            tx.remove_message(session, id, &message, at);
         }
-        Ok::<_, StoreError>(())
-    })?;
+    }
     let fewer = i64::try_from(ids.len()).unwrap_or(i64::MAX);
     let row = recounted(tx, session, -fewer, at)?;
     tx.follow_messages(session, row);
