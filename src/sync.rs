@@ -278,6 +278,9 @@ impl Replica {
         let any = !journal.touched.is_empty();
         if any {
             let outcome = self.sender(link).send(journal.touched).await?;
+            // However much is left: this connection works.
+            self.failures = 0;
+            self.status.connect();
             self.settle(link, outcome.unclear).await?;
         }
         self.looked = journal.until;

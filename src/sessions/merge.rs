@@ -187,12 +187,11 @@ fn merge_into(
 /// The message that a session begins with there and that is counted and stored nowhere, if it has
 /// one.
 fn unstored(theirs: &TheirSession, said: &[TheirMessage]) -> Option<TheirMessage> {
-    let stored = u64::try_from(said.len()).unwrap_or(u64::MAX);
     let first = theirs.first_message.as_ref().filter(|first| !first.trim().is_empty())?;
     let is_stored = |message: &TheirMessage| {
         message.role == Role::User && preview(&message.content) == preview(first)
     };
-    if theirs.count <= stored || said.iter().any(is_stored) {
+    if theirs.count == 0 || said.iter().any(is_stored) {
         return None;
     }
     let at = theirs.created_at;
