@@ -126,8 +126,12 @@ impl Parcel {
                     found = Some(json.to_vec());
                     ControlFlow::Break(())
                 })?;
-                if let Some(json) = found {
-                    self.add_message(tx, message_row(&json, user_id, *place)?)?;
+                let row = found.map(|json| message_row(&json, user_id, *place)).transpose()?;
+                if let Some(row) = row
+                    // What is left of a deleted session is none of a new one of its id.
+                    && tx.session(&row.session_id)?.is_some_and(|it| it.number == *number)
+                {
+                    self.add_message(tx, row)?;
                 }
             }
             Touched::MessageGone(session_id, id) => {
