@@ -3,6 +3,7 @@
 mod crash;
 mod door;
 mod exchange;
+mod pace;
 mod room;
 mod series;
 
