@@ -4,11 +4,11 @@
 #
 #   scripts/check-postgres.sh [OPTION...]     options of cargo nextest run, such as a name
 #
-# ORION_CHAT_FULL=1 takes the figures of a release, which last an hour or two, and prints them; best
-# with --cargo-profile release --no-capture.
+# ORION_CHAT_FULL=1 takes the figures of a release, which last an hour or more, and prints them with
+# --no-capture. ORION_CHAT names another binary to try than target/debug/orion-chat.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
 
-need initdb=postgresql pgbouncer=pgbouncer faketime=faketime
+need initdb=postgresql pgbouncer=pgbouncer faketime=faketime openssl=openssl strace=strace
 cargo nextest run --locked --profile postgres "$@" || die "a node beside PostgreSQL"

@@ -16,9 +16,12 @@ use serde_json::{Value, json};
 /// After this long without an answer a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The binary, in `folder`, with these arguments and nothing of this process's environment.
+/// The binary, in `folder`, with these arguments and nothing of this process's environment. That
+/// may name another one, as `ORION_CHAT`, such as that of a release.
 pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orion-chat"));
+    let other = std::env::var_os("ORION_CHAT").filter(|path| !path.is_empty());
+    let binary = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_orion-chat").into());
+    let mut command = Command::new(binary);
     command.args(arguments).env_clear().current_dir(folder);
     // Many run at a time, and one alone could have the usual place.
     command.env("ORION_CHAT_ADMIN_LISTEN", "off");
