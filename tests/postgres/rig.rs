@@ -2,7 +2,9 @@
 
 mod bouncer;
 mod cluster;
+mod dice;
 mod express;
+mod faults;
 mod link;
 mod load;
 mod node;
@@ -14,13 +16,27 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub(crate) use cluster::{Cluster, PASSWORD};
+pub(crate) use dice::Dice;
 pub(crate) use express::{Express, create, save};
+pub(crate) use faults::faults;
 pub(crate) use link::{Link, Weather};
 pub(crate) use load::{Journal, Load};
-pub(crate) use node::Node;
+pub(crate) use node::{Node, clock, text};
 pub(crate) use replay::replay;
 pub(crate) use scene::{Extra, Scene};
-pub(crate) use world::World;
+pub(crate) use world::{Session, World};
+
+/// Tests of these names, each with the node's schema in PostgreSQL and on the portal's bare tables.
+macro_rules! either_way {
+    ($($name:ident)*) => {
+        mod installed {
+            $(#[test] fn $name() { super::$name(crate::rig::Extra::Installed); })*
+        }
+        mod bare {
+            $(#[test] fn $name() { super::$name(crate::rig::Extra::Bare); })*
+        }
+    };
+}
 
 /// How soon after the last trouble both sides must be the same.
 pub(crate) const TO_HEAL: Duration = Duration::from_secs(40);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use postgres::{Client, Config, NoTls};
 
-use crate::rig::{Cluster, Express, Link, PASSWORD, Weather, World, pause, replay};
+use crate::rig::{
+    Cluster, Express, Link, Load, Node, PASSWORD, Session, Weather, World, faults, pause, replay,
+};
 
 /// A client that comes over a link, as a node does.
 fn client(link: &Link) -> Result<Client, postgres::Error> {
@@ -159,4 +161,65 @@ fn a_server_that_stands_still_answers_when_it_goes_on() {
         cluster.signal_all("CONT");
         saving.join().unwrap();
     });
+}
+
+#[test]
+fn writers_remember_what_was_acknowledged_and_its_loss_is_found() {
+    // No PostgreSQL is needed for that.
+    let mut node = Node::start(1);
+    let load = Load::start(&node, 2, "w");
+    load.wait_for_more(50);
+    node.kill();
+    let journals = load.stop();
+    assert!(journals.iter().all(|journal| journal.saved.len() > 10));
+    node.start_again();
+
+    let users = journals.iter().map(|journal| journal.user.clone());
+    let good = World::here(&node, users);
+    assert_eq!(faults(&good, &journals, &[]), [""; 0]);
+
+    let spoil = |spoil: &dyn Fn(&mut World)| {
+        let mut bad = good.clone();
+        spoil(&mut bad);
+        assert!(bad.differs(&good).is_some());
+        faults(&bad, &journals, &[]).join("; ")
+    };
+    let messages =
+        |world: &mut World| std::mem::take(&mut world.0.get_mut("w-0").unwrap().messages);
+    let put = |world: &mut World, messages| world.0.get_mut("w-0").unwrap().messages = messages;
+
+    let lost = spoil(&|world| {
+        let mut all = messages(world);
+        all.remove(3);
+        put(world, all);
+    });
+    assert!(lost.contains("w-0-3"), "{lost}");
+    let swapped = spoil(&|world| {
+        let mut all = messages(world);
+        all.swap(3, 4);
+        put(world, all);
+    });
+    assert!(swapped.contains("in this order or another"), "{swapped}");
+    let twice = spoil(&|world| {
+        let mut all = messages(world);
+        all.push(all[3].clone());
+        put(world, all);
+    });
+    assert!(twice.contains("w-0-3 is there twice"), "{twice}");
+    let changed = spoil(&|world| {
+        let mut all = messages(world);
+        all[3].content.push('!');
+        put(world, all);
+    });
+    assert!(changed.contains("w-0 has"), "{changed}");
+    let other = spoil(&|world| world.0.get_mut("w-0").unwrap().user = "eve".to_owned());
+    assert!(other.contains("eve"), "{other}");
+    let gone = spoil(&|world| drop(world.0.remove("w-1")));
+    assert!(gone.contains("w-1 is lost"), "{gone}");
+    let deleted = journals[0].deleted[0].clone();
+    let back = spoil(&|world| {
+        let session = world.0["w-0"].clone();
+        world.0.insert(deleted.clone(), Session { messages: Vec::new(), count: 0, ..session });
+    });
+    assert!(back.contains("was deleted and is there"), "{back}");
 }

@@ -1,6 +1,7 @@
 //! A `PgBouncer` in transaction mode before a cluster, as the portal has it.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
@@ -12,7 +13,7 @@ use super::eventually;
 /// A server that is stopped when this goes.
 pub(crate) struct Bouncer {
     folder: TempDir,
-    process: Child,
+    process: Option<Child>,
 }
 
 impl Bouncer {
@@ -27,13 +28,26 @@ impl Bouncer {
         );
         fs::write(folder.path().join("ini"), settings).unwrap();
         fs::write(folder.path().join("users"), format!("\"{OWNER}\" \"{PASSWORD}\"\n")).unwrap();
-        let mut command = as_nobody("/usr/sbin/pgbouncer");
-        command.arg("-q").arg(folder.path().join("ini"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().expect("pgbouncer starts; apt-get install pgbouncer");
-        let bouncer = Self { folder, process };
-        eventually("PgBouncer listens", || bouncer.socket().exists());
+        let mut bouncer = Self { folder, process: None };
+        bouncer.start_again();
         bouncer
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        let mut command = as_nobody("/usr/sbin/pgbouncer");
+        command.arg("-q").arg(self.folder.path().join("ini"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.process = Some(command.spawn().expect("no pgbouncer; apt-get install pgbouncer"));
+        eventually("PgBouncer listens", || UnixStream::connect(self.socket()).is_ok());
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let mut process = self.process.take().expect("it runs");
+        process.kill().unwrap();
+        process.wait().unwrap();
+        // A new one does not take it from a dead one.
+        fs::remove_file(self.socket()).unwrap();
     }
 
     /// The socket, as PostgreSQL's is named.
@@ -44,8 +58,9 @@ impl Bouncer {
 
 impl Drop for Bouncer {
     fn drop(&mut self) {
-        let _killed = self.process.kill();
-        let _waited = self.process.wait();
+        if let Some(mut process) = self.process.take() {
+            let _ended = (process.kill(), process.wait());
+        }
         if std::thread::panicking() {
             let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             eprintln!("PgBouncer's log:\n{log}");

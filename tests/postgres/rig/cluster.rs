@@ -1,7 +1,8 @@
 //! A PostgreSQL server of the test's own, with the portal's tables, reached by a Unix socket alone.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,6 +32,7 @@ shared_buffers = 32MB
 const DOORS: &str = "
 local all postgres trust
 local all all scram-sha-256
+host all all 127.0.0.1/32 scram-sha-256
 ";
 /// Whom the servers run as, since they refuse to be root.
 const NOBODY: u32 = 65534;
@@ -39,21 +41,48 @@ const NOBODY: u32 = 65534;
 pub(crate) struct Cluster {
     folder: TempDir,
     postmaster: Option<Child>,
+    port: u16,
+    /// Whether it listens on its port of this machine too, and can encrypt.
+    has_tls: bool,
 }
 
 impl Cluster {
     /// With empty tables.
     pub(crate) fn start() -> Self {
-        let template = template();
-        let mut cluster = Self { folder: folder_of_nobody(), postmaster: None };
-        copy(&template, &cluster.data());
+        let mut cluster = Self::new();
+        copy(&template(), &cluster.data());
         cluster.start_again();
         cluster
     }
 
-    /// The socket, as PostgreSQL names it for its usual port.
+    /// The same, which listens on a port of this machine too, where it can encrypt with `key`.
+    pub(crate) fn start_with_tls(certificate: &Path, key: &Path) -> Self {
+        // Nobody else takes it in the meantime, or else it does not start.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut cluster = Self::new();
+        (cluster.port, cluster.has_tls) = (free.port(), true);
+        copy(&template(), &cluster.data());
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = cluster.data().join(name);
+            fs::copy(from, &to).unwrap();
+            fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
+            give_to_nobody(&to);
+        }
+        cluster.start_again();
+        cluster
+    }
+
+    fn new() -> Self {
+        Self { folder: folder_of_nobody(), postmaster: None, port: 5432, has_tls: false }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The socket.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join(".s.PGSQL.5432")
+        self.folder.path().join(format!(".s.PGSQL.{}", self.port))
     }
 
     /// The folder of the socket.
@@ -72,13 +101,15 @@ impl Cluster {
 
     fn connect_to(&self, database: &str) -> Result<Client, postgres::Error> {
         let mut config = Config::new();
-        config.host_path(self.host()).user("postgres").dbname(database).connect(NoTls)
+        config.host_path(self.host()).port(self.port).user("postgres").dbname(database);
+        config.connect(NoTls)
     }
 
     /// A connection as the portal has it.
     pub(crate) fn connect_as_owner(&self) -> Client {
         let mut config = Config::new();
-        config.host_path(self.host()).user(OWNER).password(PASSWORD).dbname(DATABASE);
+        config.host_path(self.host()).port(self.port);
+        config.user(OWNER).password(PASSWORD).dbname(DATABASE);
         config.connect(NoTls).unwrap()
     }
 
@@ -99,6 +130,10 @@ impl Cluster {
         let log = File::options().create(true).append(true).open(self.folder.path().join("log"));
         let mut command = program("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.host());
+        command.arg("-p").arg(self.port.to_string());
+        if self.has_tls {
+            command.args(["-h", "127.0.0.1", "-c", "ssl=on"]);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.unwrap());
         command.spawn().unwrap()
     }
@@ -194,7 +229,7 @@ fn template() -> PathBuf {
         if part.exists() {
             fs::remove_dir_all(&part).unwrap();
         }
-        let mut cluster = Cluster { folder: folder_of_nobody(), postmaster: None };
+        let mut cluster = Cluster::new();
         cluster.make();
         copy(&cluster.data(), &part);
         fs::rename(part, &template).unwrap();
@@ -228,10 +263,14 @@ impl Cluster {
 /// A folder that servers may use.
 pub(super) fn folder_of_nobody() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    if is_root() {
-        chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-    }
+    give_to_nobody(folder.path());
     folder
+}
+
+fn give_to_nobody(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
 }
 
 /// A command that is not run as root.

@@ -24,6 +24,12 @@ impl Express {
         work.commit().unwrap();
     }
 
+    /// Changes the text of a message.
+    pub(crate) fn edit(&mut self, id: &str, content: &str) {
+        let sql = "update chat_messages set content = $1 where message_id = $2";
+        assert_eq!(self.0.execute(sql, &[&content, &id]).unwrap(), 1);
+    }
+
     pub(crate) fn rename(&mut self, session: &str, title: &str) {
         let sql = "update chat_sessions set title = $1 where session_id = $2";
         assert_eq!(self.0.execute(sql, &[&title, &session]).unwrap(), 1);
@@ -44,6 +50,12 @@ impl Express {
     pub(crate) fn said(&mut self, session: &str) -> Vec<String> {
         let sql = "select content from chat_messages where session_id = $1
             order by created_at, message_id";
+        self.0.query(sql, &[&session]).unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The ids of a session's messages.
+    pub(crate) fn ids(&mut self, session: &str) -> Vec<String> {
+        let sql = "select message_id from chat_messages where session_id = $1 order by created_at";
         self.0.query(sql, &[&session]).unwrap().iter().map(|row| row.get(0)).collect()
     }
 

@@ -14,10 +14,10 @@ use super::node::Node;
 use crate::process::Connection;
 
 /// How long a writer rests between two messages.
-const REST: Duration = Duration::from_millis(5);
+const REST: Duration = Duration::from_millis(20);
 
 /// What a writer sent.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Journal {
     pub(crate) user: String,
     pub(crate) session: String,
@@ -45,19 +45,27 @@ impl Load {
         let stopped = Arc::new(Mutex::new(stopped));
         let acknowledged = Arc::new(AtomicUsize::new(0));
         let writers = (0..writers).map(|n| {
-            let writer = Writer {
-                journal: Journal {
-                    user: format!("user-{n}@example.org"),
-                    session: format!("{name}-{n}"),
-                    ..Journal::default()
-                },
-                acknowledged: Arc::clone(&acknowledged),
-                stopped: Arc::clone(&stopped),
-            };
+            let writer = Writer::new(name, n, Arc::clone(&acknowledged), Arc::clone(&stopped));
+            node.meet(&writer.journal.user);
             let address = node.address().to_owned();
             std::thread::spawn(move || writer.run(&address))
         });
         Self { stop, writers: writers.collect(), acknowledged }
+    }
+
+    /// Saves so many messages over as many connections as told, without a rest.
+    pub(crate) fn at_full_speed(node: &Node, writers: usize, count: usize) -> Vec<Journal> {
+        std::thread::scope(|scope| {
+            // Nobody waits for the other end of the channel.
+            let writing = (0..writers).map(|n| {
+                let writer =
+                    Writer::new("fast", n, Arc::default(), Arc::new(Mutex::new(channel().1)));
+                node.meet(&writer.journal.user);
+                scope.spawn(move || writer.save_many(node.address(), count / writers))
+            });
+            let writing: Vec<_> = writing.collect();
+            writing.into_iter().map(|writer| writer.join().unwrap().unwrap()).collect()
+        })
     }
 
     /// Waits until so many more messages are acknowledged, of all writers together.
@@ -70,6 +78,11 @@ impl Load {
         });
         let count = self.acknowledged.load(Ordering::SeqCst);
         assert!(count >= enough, "the writers were turned away after {count}");
+    }
+
+    /// Waits until each was turned away, and gives what it did until then.
+    pub(crate) fn end(self) -> Vec<Journal> {
+        self.writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     }
 
     /// Ends them, and gives what each did.
@@ -86,6 +99,29 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(
+        name: &str,
+        n: usize,
+        acknowledged: Arc<AtomicUsize>,
+        stopped: Arc<Mutex<Receiver<()>>>,
+    ) -> Self {
+        let journal = Journal {
+            user: format!("user-{n}@example.org"),
+            session: format!("{name}-{n}"),
+            ..Journal::default()
+        };
+        Self { journal, acknowledged, stopped }
+    }
+
+    fn save_many(mut self, address: &str, count: usize) -> io::Result<Journal> {
+        let mut client = Connection::open(address)?;
+        self.begin(&mut client)?;
+        for n in 0..count {
+            self.save(&mut client, n)?;
+        }
+        Ok(self.journal)
+    }
+
     fn run(mut self, address: &str) -> Journal {
         // It ends with an error when the node is killed.
         let _ended = self.write(address);
@@ -94,30 +130,40 @@ impl Writer {
 
     fn write(&mut self, address: &str) -> io::Result<()> {
         let mut client = Connection::open(address)?;
-        let (user, session) = (self.journal.user.clone(), self.journal.session.clone());
-        let body = json!({ "userId": user, "sessionId": session, "title": session });
-        post(&mut client, "create", &body)?;
+        self.begin(&mut client)?;
         for n in 0_usize.. {
             if n % 10 == 9 {
                 self.create_and_delete(&mut client, n)?;
             }
-            let (id, content) = (format!("{session}-{n}"), format!("{n} by {user}"));
-            let role = if n.is_multiple_of(2) { "user" } else { "assistant" };
-            let body = json!({
-                "userId": user, "sessionId": session, "role": role, "id": id, "content": content,
-                "metadata": { "n": n },
-            });
-            self.journal.unsure = Some(id.clone());
-            let began = Instant::now();
-            post(&mut client, "save-message", &body)?;
-            self.journal.took.push(began.elapsed());
-            self.journal.unsure = None;
-            self.journal.saved.push((id, content));
-            self.acknowledged.fetch_add(1, Ordering::SeqCst);
+            self.save(&mut client, n)?;
             if !self.rest() {
                 break;
             }
         }
+        Ok(())
+    }
+
+    fn begin(&self, client: &mut Connection) -> io::Result<()> {
+        let (user, session) = (&self.journal.user, &self.journal.session);
+        post(client, "create", &json!({ "userId": user, "sessionId": session, "title": session }))
+    }
+
+    fn save(&mut self, client: &mut Connection, n: usize) -> io::Result<()> {
+        let journal = &mut self.journal;
+        let (user, session) = (&journal.user, &journal.session);
+        let (id, content) = (format!("{session}-{n}"), format!("{n} by {user}"));
+        let role = if n.is_multiple_of(2) { "user" } else { "assistant" };
+        let body = json!({
+            "userId": user, "sessionId": session, "role": role, "id": id, "content": content,
+            "metadata": { "n": n },
+        });
+        journal.unsure = Some(id.clone());
+        let began = Instant::now();
+        post(client, "save-message", &body)?;
+        journal.took.push(began.elapsed());
+        journal.unsure = None;
+        journal.saved.push((id, content));
+        self.acknowledged.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 

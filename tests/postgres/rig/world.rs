@@ -7,7 +7,6 @@ use postgres::Client;
 use serde_json::Value;
 
 use super::node::Node;
-use crate::process::Connection;
 
 /// Sessions by their ids.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,12 +37,12 @@ pub(crate) struct Message {
 /// Milliseconds, as the API shows them.
 const SESSIONS: &str = "
 select session_id, user_id, coalesce(title, ''), coalesce(metadata, '{}')::text,
-    to_char(created_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
+    coalesce(to_char(created_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), ''),
     coalesce(message_count, 0), coalesce(last_message, '')
 from public.chat_sessions";
 const MESSAGES: &str = "
 select session_id, message_id, coalesce(role, ''), content, coalesce(metadata, '{}')::text,
-    to_char(created_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')
+    coalesce(to_char(created_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), '')
 from public.chat_messages order by session_id, created_at, message_id";
 
 impl World {
@@ -85,7 +84,7 @@ impl World {
     pub(crate) fn here(node: &Node, users: impl IntoIterator<Item = String>) -> Self {
         let mut world = BTreeMap::new();
         for user in users {
-            for session in sessions(&mut node.connect(), &user) {
+            for session in node.sessions(&user) {
                 let id = text(&session["sessionId"]);
                 let session = Session::of(&session, &node.messages(&user, &id));
                 world.insert(id, session);
@@ -161,18 +160,6 @@ impl fmt::Display for World {
         let messages: usize = self.0.values().map(|session| session.messages.len()).sum();
         write!(f, "{} sessions with {messages} messages", self.0.len())
     }
-}
-
-/// A user's sessions, as the API gives them, page by page.
-fn sessions(client: &mut Connection, user: &str) -> Vec<Value> {
-    let (mut sessions, mut cursor) = (Vec::new(), Some(String::new()));
-    while let Some(from) = cursor {
-        let path = format!("/api/sessions/list?userId={user}&limit=1000{from}");
-        let page = client.get(&path).unwrap().expect(200);
-        sessions.extend(page["sessions"].as_array().unwrap().iter().cloned());
-        cursor = page["nextCursor"].as_str().map(|next| format!("&cursor={next}"));
-    }
-    sessions
 }
 
 fn text(value: &Value) -> String {
