@@ -7,10 +7,21 @@
 #![expect(clippy::print_stderr, reason = "a test that fails shows the logs of its servers")]
 #![expect(clippy::print_stdout, reason = "a full run shows its figures")]
 #![expect(clippy::indexing_slicing, reason = "of JSON, which answers null, and of what is known")]
-#![expect(dead_code, unused_imports, reason = "the rig stands before what is tried with it")]
-
 #[path = "../process/support.rs"]
 #[expect(dead_code, reason = "made for tests/process, which uses all of it")]
 mod process;
+#[macro_use]
 mod rig;
+
+mod apart;
+mod fail_over;
+mod large;
+mod odd;
+mod outage;
+mod pull;
+mod refused;
+mod repeats;
+mod restored;
 mod rig_itself;
+mod surface;
+mod tls;

@@ -1,0 +1,62 @@
+//! A first pull of all that the portal has: bounded memory, broken off and continued.
+
+use std::time::{Duration, Instant};
+
+use crate::rig::{Extra, Scene, figure, is_full, within};
+
+/// At most so long for a part of it.
+const A_WHILE: Duration = Duration::from_mins(10);
+
+either_way! {
+    a_first_pull_is_broken_off_and_goes_on
+}
+
+fn a_first_pull_is_broken_off_and_goes_on(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    scene.node.stop();
+    let messages = figure(10_000, 1_000_000);
+    let sessions = messages / 100;
+    let sql = format!(
+        "insert into chat_sessions select gen_random_uuid(), 's' || n, 'user-' || n % 50, 'title',
+            null, 'm', 100, '{{}}', now() - interval '1 day', now()
+            from generate_series(1, {sessions}) as n;
+        insert into chat_messages select gen_random_uuid(), 'm' || n, 's' || (n % {sessions} + 1),
+            'user', repeat('words ', 40) || n, '{{}}',
+            now() - interval '1 day' + n * interval '1 millisecond'
+            from generate_series(1, {messages}) as n;
+        analyze"
+    );
+    scene.express().0.batch_execute(&sql).unwrap();
+
+    let began = Instant::now();
+    scene.node.start_again();
+    let mut highest = 0;
+    for quarter in 1..4 {
+        within(A_WHILE, "some of it is here", || {
+            highest = highest.max(scene.node.peak_memory_mib());
+            (sessions_here(&scene) > sessions / 4 * quarter).then_some(()).ok_or("not yet")
+        });
+        scene.node.kill();
+        scene.node.start_again();
+    }
+    let journals = scene.while_writing("first pull", |scene, _| {
+        within(A_WHILE, "the whole of it is here", || {
+            highest = highest.max(scene.node.peak_memory_mib());
+            (sessions_here(scene) == sessions).then_some(()).ok_or("not yet")
+        });
+    });
+    let took = began.elapsed();
+    println!("first pull: {messages} messages in {took:?}, {highest} MiB, broken off 3 times");
+    assert!(highest < 400, "{highest} MiB");
+    if is_full() {
+        // Without reading a million messages over HTTP.
+        scene.node.drained();
+        scene.node.done(&["postgres", "diff"]);
+    } else {
+        scene.check(&journals);
+    }
+}
+
+fn sessions_here(scene: &Scene) -> usize {
+    (0..50).map(|n| scene.node.sessions(&format!("user-{n}")).len()).sum()
+}

@@ -1,0 +1,126 @@
+//! PostgreSQL comes back with less than it had: nothing is lost here, whatever is missing there.
+
+use crate::rig::{Extra, Journal, Load, Scene, Weather, World, eventually};
+
+either_way! {
+    an_older_dump_takes_nothing_from_this_node
+    a_server_that_went_back_in_time_takes_nothing_from_this_node
+    an_emptied_postgres_takes_nothing_from_this_node
+    many_deletions_at_once_are_asked_about
+}
+
+/// A node that has more than it had, and how it knows what it must still have.
+fn grown(extra: Extra, keep: impl FnOnce(&mut Scene)) -> (Scene, Vec<Journal>) {
+    let mut scene = Scene::new(extra);
+    let load = Load::start(&scene.node, 2, "before");
+    load.wait_for_more(60);
+    let mut journals = load.stop();
+    scene.check(&journals);
+    keep(&mut scene);
+    let load = Load::start(&scene.node, 3, "after");
+    load.wait_for_more(90);
+    journals.extend(load.stop());
+    scene.check(&journals);
+    (scene, journals)
+}
+
+/// Everything acknowledged is here still.
+#[track_caller]
+fn assert_all_is_here(scene: &Scene, journals: &[Journal]) {
+    for journal in journals {
+        let ids: Vec<_> = scene.node.messages(&journal.user, &journal.session);
+        let ids: Vec<_> = ids.iter().map(|message| message["id"].as_str().unwrap()).collect();
+        let saved: Vec<_> = journal.saved.iter().map(|(id, _)| id.as_str()).collect();
+        assert!(ids == saved, "{} has {} of {}", journal.session, ids.len(), saved.len());
+    }
+}
+
+fn an_older_dump_takes_nothing_from_this_node(extra: Extra) {
+    let mut dump = None;
+    let (mut scene, journals) = grown(extra, |scene| dump = Some(scene.cluster.dump()));
+    scene.cluster.restore(&dump.unwrap());
+    after_less(&mut scene, &journals);
+}
+
+fn a_server_that_went_back_in_time_takes_nothing_from_this_node(extra: Extra) {
+    let mut copy = None;
+    let (mut scene, journals) = grown(extra, |scene| copy = Some(scene.cluster.copy()));
+    scene.cluster.go_back_to(&copy.unwrap());
+    after_less(&mut scene, &journals);
+}
+
+fn an_emptied_postgres_takes_nothing_from_this_node(extra: Extra) {
+    let (mut scene, journals) = grown(extra, |_| ());
+    scene.express().0.batch_execute("truncate chat_sessions cascade").unwrap();
+    after_less(&mut scene, &journals);
+}
+
+/// Much is missing there. It is asked what that means, and everything is here; what is said from
+/// now on is there too.
+#[track_caller]
+fn after_less(scene: &mut Scene, journals: &[Journal]) {
+    let Journal { user, session, .. } = &journals[0];
+    scene.node.save(user, session, "new", "said afterwards");
+    scene.node.status_when("it is back, or asks", |status| {
+        status["connected"] == true && status["queue"] == 0 || status["paused"].is_string()
+    });
+    // However often it looks there.
+    for _ in 0..3 {
+        let _pulled = scene.node.run(&["postgres", "pull"]);
+    }
+    scene.node.stop();
+    scene.node.start_again();
+    let _pulled = scene.node.run(&["postgres", "pull"]);
+    let mut journals: Vec<_> = journals.to_vec();
+    journals[0].saved.push(("new".to_owned(), "said afterwards".to_owned()));
+    // Journals of one session follow each other in their order.
+    assert_all_is_here(scene, &journals);
+    if scene.node.status()["paused"].is_null() {
+        // It knows that it was lost, and brings it back.
+        scene.check(&journals);
+    }
+}
+
+fn many_deletions_at_once_are_asked_about(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    for n in 0..60 {
+        scene.node.create("ann", &format!("s{n}"), "hello");
+    }
+    scene.node.drained();
+    scene.same(&[]);
+    let count = |scene: &Scene| scene.node.count_titles("ann", "hello");
+
+    // A few are deletions like others.
+    let sql = "delete from chat_sessions where session_id in ('s0', 's1', 's2')";
+    scene.express().0.batch_execute(sql).unwrap();
+    eventually("they are gone here", || count(&scene) == 57);
+
+    let sql = "delete from chat_sessions where session_id like 's3%'
+        or session_id like 's4%' or session_id like 's5%'";
+    scene.express().0.batch_execute(sql).unwrap();
+    let status = scene.node.status_when("it asks", |status| status["paused"].is_string());
+    assert_eq!(count(&scene), 57, "{status}");
+    // What is said here meanwhile gets there.
+    scene.node.create("ann", "new", "new");
+    eventually("it is there", || World::there(&mut scene.cluster.connect()).0.contains_key("new"));
+
+    scene.node.done(&["postgres", "pull", "--accept-deletions"]);
+    eventually("they are gone here", || count(&scene) < 30);
+    scene.check(&[]);
+}
+
+#[test]
+fn an_outage_is_no_deletion() {
+    let mut scene = Scene::new(Extra::Bare);
+    let load = Load::start(&scene.node, 2, "w");
+    load.wait_for_more(60);
+    let journals = load.stop();
+    scene.check(&journals);
+    for _ in 0..3 {
+        scene.link.set(Weather::Down);
+        scene.node.status_when("it is away", |status| status["connected"] == false);
+        scene.link.set(Weather::Fair);
+        scene.node.status_when("it is back", |status| status["connected"] == true);
+    }
+    scene.check(&journals);
+}
