@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Tries what is promised of a node beside PostgreSQL, against Debian's PostgreSQL and PgBouncer,
-# which each test starts for itself.
+# which each test starts for itself: the servers, the links between them and the last look that the
+# scenarios use. The scenarios themselves are run with --ignore-default-filter, as not all of them
+# hold yet.
 #
 #   scripts/check-postgres.sh [OPTION...]     options of cargo nextest run, such as a name
 #
