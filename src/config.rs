@@ -106,6 +106,7 @@ pub fn load_for(
         // Below the number of operations that may wait for the writer.
         max_connections: 8000,
         drain: Duration::from_secs(10),
+        retention: env.retention(&args.limits)?,
     };
     let log_format = match args.log_format {
         Some(format) => Some(format),

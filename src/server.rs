@@ -6,6 +6,7 @@
 mod accept;
 mod admin;
 mod connection;
+mod retention;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use accept::Accept;
 use admin::Admin;
 pub use admin::AdminConfig;
 pub use connection::Patience;
+pub use retention::Retention;
 
 /// How many connections wait to be accepted before the system refuses more.
 const BACKLOG: u32 = 1024;
@@ -65,6 +67,8 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// How long requests may go on after the server was told to stop.
     pub drain: Duration,
+    /// How long sessions are kept that nobody changes; for ever if `None`.
+    pub retention: Option<Retention>,
 }
 
 /// A server that is bound and not yet serving.
@@ -89,6 +93,7 @@ pub struct Server {
     patience: Patience,
     max_connections: usize,
     drain: Duration,
+    retention: Option<Retention>,
 }
 
 /// Why a server did not start. Each text says what, why and what to do.
@@ -190,6 +195,7 @@ impl Server {
             patience: config.patience,
             max_connections: config.max_connections,
             drain: config.drain,
+            retention: config.retention,
         })
     }
 
@@ -234,6 +240,10 @@ impl Server {
             path: std::path::absolute(&self.data).unwrap_or(self.data),
             warnings: self.warnings,
         };
+        if let Some(retention) = self.retention {
+            let (store, clock) = (self.store.clone(), self.clock.clone());
+            tasks.spawn(retention::retain(store, clock, retention, stopping.clone()));
+        }
         let pulse = Arc::new(Pulse::new(self.store.clone(), self.clock, facts));
         tasks.spawn(feel(Arc::clone(&pulse), stopping.clone()));
         let accept = |router, max, connections| Accept {

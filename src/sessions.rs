@@ -15,6 +15,7 @@ mod list;
 pub mod merge;
 mod once;
 mod quota;
+mod retire;
 mod save_message;
 mod search;
 mod update;
@@ -41,6 +42,7 @@ pub use import::{
 };
 pub use list::{ListQuery, SortBy, SortOrder, list};
 pub use once::{Once, answer_once};
+pub use retire::{Belief, Trust, retire};
 pub use save_message::{Draft, save_message};
 pub use search::{SearchQuery, search};
 pub use update::{SessionUpdate, update};

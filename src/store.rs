@@ -73,7 +73,8 @@ pub use stored::Stored;
 pub use tables::{Place, SCHEMA_VERSION};
 use tx::View;
 pub use tx::{
-    ListedRow, NewMessage, Noted, ReadTx, Row, SessionRange, SessionRef, StoredMessage, WriteTx,
+    ListedRow, NewMessage, Noted, ReadTx, Row, SessionRange, SessionRef, StoredMessage, Walked,
+    WriteTx,
 };
 pub use usage::{Quota, Usage};
 pub use verify::Note;

@@ -27,6 +27,11 @@ pub struct LimitArgs {
     #[arg(long, value_name = "BYTES")]
     pub max_bytes: Option<u64>,
 
+    /// For how many days to keep sessions that nobody changes, but for pinned ones; 0 for ever
+    /// [env: ORION_CHAT_RETAIN_DAYS] [default: 0]
+    #[arg(long, value_name = "DAYS")]
+    pub retain_days: Option<u32>,
+
     /// Who stands in front, on this machine, and tells the callers' addresses [env:
     /// ORION_CHAT_TRUST_PROXY] [default: nobody]
     #[arg(long, value_enum, value_name = "PROXY")]

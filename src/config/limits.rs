@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::{LimitArgs, TrustedProxy};
 use crate::http::{Limits, Proxy, Rate};
+use crate::server::Retention;
 use crate::store::Quota;
 
 use super::ConfigError;
@@ -13,6 +14,9 @@ use super::env::Env;
 /// Requests of a user or an address in [`RATE_PER`]: many tabs, and not a program gone wild.
 const RATE_REQUESTS: u32 = 6000;
 const RATE_PER: Duration = Duration::from_mins(15);
+
+/// How often it is looked for sessions that are kept no longer.
+const RETAIN_EVERY: Duration = Duration::from_hours(1);
 
 impl Env<'_> {
     /// The most that a user may store.
@@ -25,6 +29,16 @@ impl Env<'_> {
             sessions: limit(args.max_sessions, "ORION_CHAT_MAX_SESSIONS")?,
             bytes: limit(args.max_bytes, "ORION_CHAT_MAX_BYTES")?,
         })
+    }
+
+    /// How long sessions are kept that nobody changes.
+    pub(super) fn retention(&self, args: &LimitArgs) -> Result<Option<Retention>, ConfigError> {
+        let days = match args.retain_days {
+            Some(days) => days,
+            None => self.number::<u32>("ORION_CHAT_RETAIN_DAYS")?.unwrap_or(0),
+        };
+        let keep = Duration::from_hours(24) * days;
+        Ok((days > 0).then_some(Retention { keep, every: RETAIN_EVERY }))
     }
 
     /// How much of the disk to keep free, in bytes.

@@ -87,6 +87,10 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
         |config| config.server.store.quota.sessions.map_or(0, std::num::NonZero::get).to_string();
     let bytes: Shown =
         |config| config.server.store.quota.bytes.map_or(0, std::num::NonZero::get).to_string();
+    let days: Shown = |config| {
+        let keep = config.server.retention.map_or(Duration::ZERO, |retention| retention.keep);
+        (keep.as_secs() / (24 * 60 * 60)).to_string()
+    };
     let proxy: Shown =
         |config| config.server.limits.proxy.map_or(String::new(), |proxy| format!("{proxy:?}"));
     let format: Shown =
@@ -101,6 +105,7 @@ fn a_flag_beats_a_variable_and_a_variable_beats_the_default() {
         ("--reserve-mib", "ORION_CHAT_RESERVE_MIB", "0", "9", "", reserve),
         ("--max-sessions", "ORION_CHAT_MAX_SESSIONS", "7", "9", "0", sessions),
         ("--max-bytes", "ORION_CHAT_MAX_BYTES", "5000000000", "9", "0", bytes),
+        ("--retain-days", "ORION_CHAT_RETAIN_DAYS", "30", "9", "0", days),
         ("--trust-proxy", "ORION_CHAT_TRUST_PROXY", "cloudflare", "cloudflare", "", proxy),
         ("--log-format", "ORION_CHAT_LOG_FORMAT", "text", "json", "", format),
     ] {

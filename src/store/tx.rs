@@ -10,6 +10,7 @@ mod layers;
 mod listing;
 mod order;
 mod tally;
+mod walk;
 mod write;
 
 use std::ops::{Bound, ControlFlow};
@@ -29,6 +30,7 @@ use super::{StoreError, Stored};
 use layers::Layers;
 
 pub(super) use committed::Tables;
+pub use walk::Walked;
 pub(super) use write::Done;
 pub use write::{NewMessage, WriteTx};
 

@@ -32,6 +32,7 @@ mod races;
 mod rates;
 mod readers;
 mod rest;
+mod retention;
 mod save_message;
 mod search;
 mod service;

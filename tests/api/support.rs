@@ -21,7 +21,7 @@ use orion_chat::http::auth::{Auth, TokenConfig};
 use orion_chat::http::cors::AllowedOrigins;
 use orion_chat::http::{App, Limits};
 use orion_chat::model::{Clock, Timestamp, UserId};
-use orion_chat::server::{AdminConfig, Patience, Server, ServerConfig};
+use orion_chat::server::{AdminConfig, Patience, Retention, Server, ServerConfig};
 use orion_chat::store::{Quota, StoreConfig, StoreError};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -61,6 +61,7 @@ pub(crate) struct Setup {
     routes: Router<App>,
     folder: Option<TempDir>,
     quota: Quota,
+    retention: Option<Retention>,
 }
 
 impl Setup {
@@ -75,6 +76,7 @@ impl Setup {
             routes: Router::new(),
             folder: None,
             quota: Quota::default(),
+            retention: None,
         }
     }
 
@@ -118,6 +120,12 @@ impl Setup {
         self
     }
 
+    /// Sessions are kept so long, and it is always looked for those that are older.
+    pub(crate) fn keep(mut self, keep: Duration) -> Self {
+        self.retention = Some(Retention { keep, every: Duration::from_millis(20) });
+        self
+    }
+
     /// The folder of a server that was stopped.
     pub(crate) fn folder(mut self, folder: TempDir) -> Self {
         self.folder = Some(folder);
@@ -150,6 +158,7 @@ impl Setup {
             patience: self.patience,
             max_connections: self.max_connections,
             drain: Duration::from_secs(10),
+            retention: self.retention,
         };
         let micros = Arc::new(AtomicU64::new(START_MICROS));
         let shown = Arc::clone(&micros);

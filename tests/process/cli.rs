@@ -70,6 +70,7 @@ fn help_names_each_flag_with_its_variable_and_each_exit_code() {
             ("--reserve-mib <MIB>", "ORION_CHAT_RESERVE_MIB", "64"),
             ("--max-sessions <SESSIONS>", "ORION_CHAT_MAX_SESSIONS", "0"),
             ("--max-bytes <BYTES>", "ORION_CHAT_MAX_BYTES", "0"),
+            ("--retain-days <DAYS>", "ORION_CHAT_RETAIN_DAYS", "0"),
             ("--trust-proxy <PROXY>", "ORION_CHAT_TRUST_PROXY", "nobody"),
             ("--log-format <LOG_FORMAT>", "ORION_CHAT_LOG_FORMAT", "text"),
         ] {

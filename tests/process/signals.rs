@@ -156,6 +156,7 @@ async fn a_request_that_does_not_end_is_given_up_after_a_while() {
         patience: Patience::default(),
         max_connections: 10,
         drain: Duration::from_millis(200),
+        retention: None,
     };
     let server = Server::bind(config, Clock::system()).await.unwrap();
     let (address, stop) = (server.address(), CancellationToken::new());

@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("exchange", &["model", "store", "sessions"]),
     ("control", &["sync", "model", "store", "status", "exchange"]),
     ("care", &["model", "store", "exchange", "control"]),
-    ("server", &["model", "metrics", "store", "status", "http", "control", "sync"]),
+    ("server", &["model", "metrics", "store", "sessions", "status", "http", "control", "sync"]),
     ("config", &["model", "store", "http", "server", "client", "systemd", "cli", "sync"]),
     ("doctor", &["model", "store", "control", "client", "http", "server", "config"]),
     (
