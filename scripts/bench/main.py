@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -120,8 +121,14 @@ def machine():
             f"shared with the load generator; load {load:.1f} before the start")
 
 
+def stop_when_told():
+    """Ends on SIGTERM as on Ctrl-C: what was started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def main():
     options = arguments()
+    stop_when_told()
     work = ROOT / "target" / "bench"
     work.mkdir(parents=True, exist_ok=True)
     for old in work.glob("*.requests"):
