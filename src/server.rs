@@ -244,6 +244,8 @@ impl Server {
             let (store, clock) = (self.store.clone(), self.clock.clone());
             tasks.spawn(retention::retain(store, clock, retention, stopping.clone()));
         }
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        tasks.spawn(retention::expire(store, clock, stopping.clone()));
         let pulse = Arc::new(Pulse::new(self.store.clone(), self.clock, facts));
         tasks.spawn(feel(Arc::clone(&pulse), stopping.clone()));
         let accept = |router, max, connections| Accept {

@@ -8,6 +8,7 @@ mod condition;
 mod create;
 mod cursor;
 mod edit_message;
+mod expire;
 mod follow;
 mod history;
 mod import;
@@ -34,6 +35,7 @@ pub use condition::Stale;
 pub use create::{NewSession, create};
 pub use cursor::InvalidCursor;
 pub use edit_message::{MessageEdit, delete_message, edit_message, get_message};
+pub use expire::{Expired, expire, next_expiry};
 pub use follow::{Followed, Following, cursor_of_now, follow};
 pub use history::{History, HistoryQuery, Rest, history};
 pub use import::{
@@ -45,7 +47,7 @@ pub use once::{Once, answer_once};
 pub use retire::{Belief, Trust, retire};
 pub use save_message::{Draft, save_message};
 pub use search::{SearchQuery, search};
-pub use update::{SessionUpdate, update};
+pub use update::{Expires, SessionUpdate, update};
 
 use condition::check_match;
 use once::write_once;

@@ -68,6 +68,7 @@ struct SessionRead {
     archived: Option<bool>,
     pinned: Option<bool>,
     tags: Option<Vec<String>>,
+    expires_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +145,7 @@ fn read_session(read: SessionRead) -> Result<ImportedSession, BadLine> {
     let updated_at = updated_at.map(|at| Timestamp::parse_start("updatedAt", at)).transpose()?;
     let first = read.first_message.filter(|text| !text.trim().is_empty());
     let first = first.map(|text| Content::parse("firstMessage", text)).transpose()?;
+    let expires_at = read.expires_at.as_deref();
     Ok(ImportedSession {
         id: SessionId::parse(&read.session_id)?,
         user_id: UserId::parse(&read.user_id)?,
@@ -155,6 +157,7 @@ fn read_session(read: SessionRead) -> Result<ImportedSession, BadLine> {
         archived: read.archived.unwrap_or_default(),
         pinned: read.pinned.unwrap_or_default(),
         tags: Tags::parse(read.tags.unwrap_or_default())?,
+        expires_at: expires_at.map(|at| Timestamp::parse_start("expiresAt", at)).transpose()?,
         created_at,
         updated_at: updated_at.unwrap_or(created_at),
     })
@@ -217,6 +220,8 @@ struct SessionWritten<'a> {
     archived: bool,
     pinned: bool,
     tags: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -280,6 +285,7 @@ pub(super) fn write_session(
         archived: session.archived,
         pinned: session.pinned,
         tags: &session.tags,
+        expires_at: session.expires_at.as_deref(),
     };
     write(out, &line)
 }

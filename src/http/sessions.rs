@@ -1,7 +1,7 @@
 //! The routes of sessions: what they take, and what they give.
 
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
@@ -9,7 +9,7 @@ use crate::model::{
     Content, Invalid, Metadata, MetadataUpdate, PageSize, SessionId, Tag, Tags, Timestamp, Title,
     UserId,
 };
-use crate::sessions::{self, ListQuery, NewSession, SessionUpdate, SortBy, SortOrder};
+use crate::sessions::{self, Expires, ListQuery, NewSession, SessionUpdate, SortBy, SortOrder};
 
 use super::App;
 use super::auth::Identity;
@@ -34,6 +34,9 @@ pub(super) struct CreateBody {
     metadata: Option<Box<RawValue>>,
     #[schema(value_type = Option<Tags>)]
     tags: Option<Vec<String>>,
+    /// When to delete the session, with its messages: a time to come. Absent to keep it.
+    #[schema(value_type = Option<Moment>)]
+    expires_at: Option<String>,
 }
 
 /// `POST /api/sessions/create`, `POST /api/sessions`
@@ -57,8 +60,13 @@ impl CreateBody {
             first_message: said.map(|text| Content::parse("firstMessage", text)).transpose()?,
             metadata: self.metadata.map(Metadata::parse).transpose()?,
             tags: Tags::parse(self.tags.unwrap_or_default())?,
+            expires_at: self.expires_at.as_deref().map(expiry).transpose()?,
         })
     }
+}
+
+fn expiry(text: &str) -> Result<Timestamp, Invalid> {
+    Timestamp::parse_start("expiresAt", text)
 }
 
 /// What comes first, whatever else is sorted by.
@@ -217,6 +225,23 @@ pub(super) struct UpdateBody {
     /// Replaces those that are stored.
     #[schema(value_type = Option<Tags>)]
     tags: Option<Vec<String>>,
+    /// When to delete the session, with its messages: a time to come. In a body of type
+    /// `application/merge-patch+json`, `null` is never.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Moment>)]
+    expires_at: Option<Given>,
+}
+
+/// A member that is there.
+#[derive(Debug)]
+enum Given {
+    Null,
+    Text(String),
+}
+
+fn given<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Given>, D::Error> {
+    let text = Option::deserialize(json)?;
+    Ok(Some(text.map_or(Given::Null, Given::Text)))
 }
 
 /// `POST /api/sessions/update`
@@ -254,6 +279,12 @@ impl UpdateBody {
             archived: self.archived,
             pinned: self.pinned,
             tags: self.tags.map(Tags::parse).transpose()?,
+            expires: match self.expires_at {
+                Some(Given::Text(text)) => Some(Expires::At(expiry(&text)?)),
+                Some(Given::Null) if merges => Some(Expires::Never),
+                // As everywhere, `null` counts as absent.
+                Some(Given::Null) | None => None,
+            },
             seen: None,
         })
     }

@@ -61,6 +61,10 @@ pub struct Session<'a> {
     #[serde(default = "no_tags", borrow)]
     #[schema(value_type = Tags)]
     pub tags: Cow<'a, RawValue>,
+    /// When it is to be deleted; absent of one that is kept.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Timestamp>, nullable = false)]
+    pub expires_at: Option<Cow<'a, RawValue>>,
 }
 
 impl Session<'_> {

@@ -1,4 +1,4 @@
-//! Deletes old sessions now and then.
+//! Deletes old sessions now and then, and those whose time has come.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::model::{Clock, Timestamp};
-use crate::sessions::{self, Belief, Trust};
+use crate::sessions::{self, Belief, Expired, Trust};
 use crate::store::{ReadTx, Store, StoreError};
 
 /// How long sessions are kept that nobody changes.
@@ -18,6 +18,11 @@ pub struct Retention {
     pub every: Duration,
 }
 
+/// How often it is looked for sessions whose `expiresAt` has come...
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// ...and how often where something of them is wrong.
+const EXPIRE_AGAIN: Duration = Duration::from_mins(10);
+
 /// Deletes what is older, until `stopping` is cancelled.
 pub(super) async fn retain(
     store: Store,
@@ -25,11 +30,7 @@ pub(super) async fn retain(
     retention: Retention,
     stopping: CancellationToken,
 ) {
-    let newest = store.read(|tx: ReadTx<'_>| tx.newest_at()).unwrap_or_else(|error: StoreError| {
-        warn!(%error, "cannot tell when the newest write was: {error}");
-        None
-    });
-    let mut trust = Trust::new(newest.unwrap_or_else(|| clock.now()), Instant::now());
+    let mut trust = trust(&store, &clock);
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
@@ -54,6 +55,60 @@ async fn retire(store: &Store, before: Timestamp) {
         Ok(retired) => info!("deleted {retired} sessions that nobody had changed for too long"),
         Err(error) => warn!(%error, "old sessions stay for now: {error}"),
     }
+}
+
+/// Deletes what expires, until `stopping` is cancelled: at once what did before the start.
+pub(super) async fn expire(store: Store, clock: Clock, stopping: CancellationToken) {
+    let mut trust = trust(&store, &clock);
+    loop {
+        let pause = match expire_due(&store, &clock, &mut trust).await {
+            Ok(Expired { stay: 0, .. }) => EXPIRE_EVERY,
+            Ok(_) => EXPIRE_AGAIN,
+            Err(error) => {
+                warn!(%error, "sessions stay beyond their time for now: {error}");
+                EXPIRE_AGAIN
+            }
+        };
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn expire_due(
+    store: &Store,
+    clock: &Clock,
+    trust: &mut Trust,
+) -> Result<Expired, StoreError> {
+    let now = clock.now();
+    if sessions::next_expiry(store)?.is_none_or(|next| next > now) {
+        return Ok(Expired::default());
+    }
+    match trust.believes(now, Instant::now()) {
+        Belief::Believed => {
+            let expired = sessions::expire(store, now).await?;
+            if expired.deleted > 0 {
+                info!("deleted {} sessions at their expiresAt", expired.deleted);
+            }
+            return Ok(expired);
+        }
+        Belief::DoubtedNow => warn!(
+            "the clock is days ahead of the newest write: no session is deleted at its expiresAt \
+             until it has been so for a day; set it right if it is wrong"
+        ),
+        Belief::Doubted => {}
+    }
+    Ok(Expired::default())
+}
+
+/// Trust in a clock that should show the time of the newest write, or later.
+fn trust(store: &Store, clock: &Clock) -> Trust {
+    let newest = store.read(|tx: ReadTx<'_>| tx.newest_at()).unwrap_or_else(|error: StoreError| {
+        warn!(%error, "cannot tell when the newest write was: {error}");
+        None
+    });
+    Trust::new(newest.unwrap_or_else(|| clock.now()), Instant::now())
 }
 
 fn micros(time: Duration) -> u64 {

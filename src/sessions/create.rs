@@ -10,6 +10,7 @@ use crate::model::{
 };
 use crate::store::{Facts, NewMessage, Row, Store, StoreError, WriteTx};
 
+use super::expire::check_expiry;
 use super::save_message::{Said, message_json};
 use super::{Once, SessionError, Written, owned, quota, raw, to_json, write_once};
 
@@ -26,6 +27,8 @@ pub struct NewSession {
     pub metadata: Option<Metadata>,
     /// Words to find it by.
     pub tags: Tags,
+    /// When it is to be deleted, if it is.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Begins a session of the caller's, and returns it as JSON. One of that id which the caller has
@@ -33,7 +36,7 @@ pub struct NewSession {
 ///
 /// # Errors
 /// [`SessionError::IdTaken`] if somebody else has a session of that id;
-/// [`SessionError::Quota`]; [`SessionError::KeyReused`]; [`SessionError::Store`].
+/// [`SessionError::Invalid`] if it would be to be deleted already; [`SessionError::Quota`]; [`SessionError::KeyReused`]; [`SessionError::Store`].
 pub async fn create(
     store: &Store,
     caller: UserId,
@@ -49,6 +52,7 @@ pub async fn create(
             return Ok(Written::session(tx.row(&session)?));
         }
         let at = tx.now();
+        check_expiry(at, new.expires_at)?;
         let row = first_row(&id, &user, &new, at)?;
         let message = new.first_message.as_ref().map(|content| first_message(&id, content, at));
         let message = message.transpose()?;
@@ -100,6 +104,7 @@ fn first_row(
         archived: false,
         pinned: false,
         tags: if tags.is_empty() { no_tags() } else { raw(tags)? },
+        expires_at: new.expires_at.map(|at| raw(&at)).transpose()?,
     };
     let facts = Facts { created_at: at, marks: session.marks() };
     Ok(Row { facts, updated_at: at, json: to_json(&session)? })

@@ -42,6 +42,8 @@ pub struct ImportedSession {
     pub pinned: bool,
     /// Words to find it by.
     pub tags: Tags,
+    /// When it is to be deleted, if it is; be that past.
+    pub expires_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed; no earlier than that.
@@ -112,6 +114,7 @@ pub fn import_session(
         archived: imported.archived,
         pinned: imported.pinned,
         tags: if tags.is_empty() { no_tags() } else { raw(tags)? },
+        expires_at: imported.expires_at.map(|at| raw(&at)).transpose()?,
     };
     let facts = Facts { created_at: *created_at, marks: session.marks() };
     tx.create_session(id, user_id, Row { facts, updated_at, json: to_json(&session)? })?;

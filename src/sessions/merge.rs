@@ -217,6 +217,7 @@ fn first_row(theirs: &TheirSession, said: &[TheirMessage]) -> Result<Row, StoreE
         archived: false,
         pinned: false,
         tags: no_tags(),
+        expires_at: None,
     };
     let session = with_marks(session, theirs)?;
     let facts = Facts { created_at: theirs.created_at, marks: session.marks() };

@@ -1,5 +1,5 @@
-//! Keys of notes: what is kept of single rows for the replica's sake. Its own keys begin with
-//! another letter (see `sync::notes`).
+//! Keys of notes: what is kept of single rows, for the replica's sake and for what is due some day.
+//! The replica's own keys begin with another letter (see `sync::notes`).
 
 use crate::model::{MessageId, SessionId, Timestamp};
 
@@ -30,6 +30,21 @@ pub fn session_gone(id: &SessionId) -> Vec<u8> {
 /// When that message was deleted: as big-endian microseconds.
 pub fn message_gone(session_id: &SessionId, id: &MessageId) -> Vec<u8> {
     [b"m", session_id.as_str().as_bytes(), &[0], id.as_str().as_bytes()].concat()
+}
+
+/// The beginning of the keys that [`expiry`] gives.
+pub const EXPIRIES: &[u8] = b"e";
+
+/// That session number `number` is to be deleted at `at`, with its id: in the order of time.
+pub fn expiry(at: Timestamp, number: u64) -> Vec<u8> {
+    [EXPIRIES, &at.as_micros().to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// What the key of an [`expiry`] tells: when, and the number of the session.
+pub fn expiry_in(key: &[u8]) -> Option<(Timestamp, u64)> {
+    let (at, number) = key.strip_prefix(EXPIRIES)?.split_first_chunk::<8>()?;
+    let number = number.try_into().ok()?;
+    Some((Timestamp::from_micros(u64::from_be_bytes(*at)), u64::from_be_bytes(number)))
 }
 
 /// The time that a note of a deletion or a change tells; the beginning of time if it tells none.

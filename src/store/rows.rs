@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
 use serde::Deserialize;
 
 use crate::model::{MessageId, Role, SessionId, Timestamp, UserId};
@@ -19,15 +20,26 @@ pub(super) fn session_id(json: &[u8]) -> Option<SessionId> {
     SessionId::parse(&named.session_id).ok()
 }
 
+/// What a session's row says of what is kept of it elsewhere.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    message_count: u64,
+    #[serde(borrow, default)]
+    expires_at: Option<&'a str>,
+}
+
 /// How many messages a session's row says that it has.
 pub(super) fn message_count(json: &[u8]) -> Option<u64> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Counted {
-        message_count: u64,
-    }
+    serde_json::from_slice::<Told<'_>>(json).ok().map(|told| told.message_count)
+}
 
-    serde_json::from_slice(json).ok().map(|Counted { message_count }| message_count)
+/// When the session of a row is to be deleted, if it is.
+pub(super) fn expires_at(json: &[u8]) -> Option<Timestamp> {
+    // Few are, and the others are not parsed.
+    memmem::find(json, b"\"expiresAt\":\"")?;
+    let told: Told<'_> = serde_json::from_slice(json).ok()?;
+    Timestamp::parse_start("expiresAt", told.expires_at?).ok()
 }
 
 /// The id in a message's row.

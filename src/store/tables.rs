@@ -12,7 +12,7 @@ use crate::model::{IdempotencyKey, MessageId, Timestamp, UserId};
 /// The shape of this file. A file with a greater number is refused. 1 had no answers, and no
 /// edits and deletions of messages in its log; 2 had no notes; 3 did not tell how much users have
 /// stored. They are taken for 4 as they are.
-pub const SCHEMA_VERSION: u64 = 4;
+pub const SCHEMA_VERSION: u64 = 5;
 
 type Bytes = &'static [u8];
 
@@ -61,7 +61,8 @@ pub(super) const USER_AND_KEY_TO_ANSWER: TableDefinition<'_, Bytes, Bytes> =
 pub(super) const ANSWERED_AND_USER_AND_KEY: TableDefinition<'_, Bytes, Bytes> =
     TableDefinition::new("answered_and_user_and_key");
 
-/// What is kept for the replica, and for nobody's eyes: a key of its own making → a note, sealed.
+/// What is kept of single rows, and for nobody's eyes: a key of [`super::notes`] or of the replica's own
+/// making → a note, sealed.
 pub(super) const NOTES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("notes");
 
 /// User → how much they have stored, where that is known.

@@ -427,18 +427,49 @@ async fn sessions_are_walked_by_id_whoever_owns_them_and_wherever_they_are() {
     }
 }
 
-/// What is wrong with the usage that is told of ann, and what that is.
-fn told_usage(store: &Store) -> (Vec<String>, Option<Usage>) {
-    let (snapshot, mut problems) = (store.snapshot(), Vec::new());
+/// What is wrong in one table.
+fn problems(snapshot: &Snapshot, table: &str) -> Vec<String> {
+    let mut problems = Vec::new();
     snapshot.verify(&mut |note| {
         // The rows here are no real sessions, which is told too.
         if let Note::Problem(what) = note
-            && what.starts_with("user_to_usage")
+            && what.starts_with(table)
         {
             problems.push(what);
         }
         std::ops::ControlFlow::Continue(())
     });
+    problems
+}
+
+#[tokio::test]
+async fn an_expiry_that_is_not_that_of_its_session_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, 1 << 20);
+    let in_tables = |store: Store| {
+        store.close().unwrap();
+        Store::open(&config, clock(), Arc::default()).unwrap()
+    };
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    let (at, number) = (Timestamp::from_micros(7), session.number);
+    let key = notes::expiry(at, number);
+    let work = move |tx: &mut WriteTx<'_>| {
+        tx.put_note(&key, Some(b"s"));
+        Ok::<_, StoreError>(())
+    };
+    store.write("note", work).await.unwrap();
+
+    let found = problems(&in_tables(store).snapshot(), "notes");
+
+    let one = format!("notes: session number {number} is not to be deleted at {at}");
+    assert!(found.contains(&one), "{found:?}");
+}
+
+/// What is wrong with the usage that is told of ann, and what that is.
+fn told_usage(store: &Store) -> (Vec<String>, Option<Usage>) {
+    let snapshot = store.snapshot();
+    let problems = problems(&snapshot, "user_to_usage");
     let told = snapshot.table(tables::USER_TO_USAGE).unwrap().get(b"ann".as_slice()).unwrap();
     let told = told.map(|told| record::decode_usage(b"ann", told.value()).unwrap());
     (problems, told)

@@ -17,6 +17,8 @@ use redb::{
     Key, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, TableHandle as _,
 };
 
+use crate::model::Timestamp;
+
 use super::tables::{DELETED_SESSIONS, META, SETTLED};
 use super::tx::read_number;
 use super::{Snapshot, StoreError, Stored, record};
@@ -46,6 +48,7 @@ impl Snapshot {
             note,
             records: 0,
             sessions: HashMap::new(),
+            expiries: HashMap::new(),
             deleted: HashSet::new(),
             newest: 0,
         };
@@ -88,6 +91,8 @@ struct Verify<'a> {
     records: u64,
     /// By number.
     sessions: HashMap<u64, Expected>,
+    /// By number, when those are to be deleted of which that is said.
+    expiries: HashMap<u64, Timestamp>,
     /// The numbers of sessions whose messages are still to be swept.
     deleted: HashSet<u64>,
     /// The number of the last step in the log.
@@ -166,18 +171,13 @@ impl Verify<'_> {
 
     /// Looks at how many sessions and messages are said to be there, if nothing is in the log alone.
     fn stored(&mut self) -> Result<(), BrokenOff> {
-        let told = catch_unwind(AssertUnwindSafe(|| {
-            let meta = self.snapshot.table(META)?;
-            Ok::<_, StoreError>((read_number(&meta, SETTLED)?, Stored::noted(&meta)?))
-        }));
-        let Ok(Ok((Some(settled), Some((counted, told))))) = told else {
+        let told = catch_unwind(AssertUnwindSafe(|| Stored::noted(&self.snapshot.table(META)?)));
+        let Ok(Ok(Some((counted, told)))) = told else {
             return Ok(());
         };
         let sessions = u64::try_from(self.sessions.len()).unwrap_or(u64::MAX);
         let messages = self.sessions.values().map(|session| session.count).sum();
-        if (settled, counted) != (self.newest, self.newest)
-            || told == (Stored { sessions, messages })
-        {
+        if !self.is_settled() || counted != self.newest || told == (Stored { sessions, messages }) {
             return Ok(());
         }
         let what = format!(
@@ -185,6 +185,13 @@ impl Verify<'_> {
             told.sessions, told.messages
         );
         self.problem(what).map_err(|_| BrokenOff)
+    }
+
+    /// Whether nothing is in the log alone.
+    fn is_settled(&self) -> bool {
+        let settled =
+            catch_unwind(AssertUnwindSafe(|| read_number(&self.snapshot.table(META)?, SETTLED)));
+        matches!(settled, Ok(Ok(Some(settled))) if settled == self.newest)
     }
 
     /// Tells of a table that has another number of rows than there are sessions.

@@ -98,6 +98,17 @@ async fn a_change_that_is_not_well_formed_is_not_made() {
         ("/api/sessions/s", json!({ "title": "x", "metadata": 1 }), "invalid_metadata"),
         ("/api/sessions/s", json!({ "title": "x", "archived": "yes" }), "invalid_json"),
         ("/api/sessions/s", json!({ "title": "x", "tags": [""] }), "invalid_tags"),
+        ("/api/sessions/s", json!({ "title": "x", "expiresAt": "soon" }), "invalid_expires_at"),
+        (
+            "/api/sessions/s",
+            json!({ "title": "x", "expiresAt": "2001-01-01" }),
+            "invalid_expires_at",
+        ),
+        (
+            "/api/sessions/s",
+            json!({ "title": "x", "expiresAt": 4_102_444_800_u64 }),
+            "invalid_json",
+        ),
         (&message, json!({ "content": "" }), "invalid_content"),
         (&message, json!({ "content": "a\0" }), "invalid_content"),
         (&message, json!({ "content": 1 }), "invalid_json"),

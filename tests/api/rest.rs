@@ -89,6 +89,8 @@ async fn what_a_patch_does_not_name_stays_as_it_is() {
         ("pinned", json!(false)),
         ("tags", json!(["z"])),
         ("tags", json!([])),
+        ("expiresAt", json!("2099-01-01T00:00:00.000Z")),
+        ("expiresAt", json!("2098-01-01T00:00:00.000Z")),
     ] {
         let change = json!({ member: value, "title2": 1, "messageCount": 7, "createdAt": "x" });
         let changed = ann.patch("/api/sessions/s", change).await;
@@ -112,7 +114,7 @@ async fn a_patch_of_nothing_changes_nothing() {
     for nothing in [
         json!({}),
         json!({ "unknown": 1 }),
-        json!({ "title": null, "content": null, "metadata": null, "tags": null, "archived": null, "pinned": null, "parts": null }),
+        json!({ "title": null, "content": null, "metadata": null, "tags": null, "archived": null, "pinned": null, "expiresAt": null, "parts": null }),
     ] {
         let patched = ann.patch("/api/sessions/s", nothing.clone()).await;
         assert_eq!(seen(&patched), seen(&session), "{nothing}");

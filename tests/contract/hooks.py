@@ -52,3 +52,5 @@ def before_call(context, case, kwargs):
     if isinstance(case.body, dict):
         for name in ("expectedCount", "parentId"):
             case.body.pop(name, None)
+        if case.body.get("expiresAt"):
+            case.body["expiresAt"] = "2999-12-31T23:59:59Z"  # it must be a time to come

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use orion_chat::exchange::{Import, OnProblem, Tally, Told, export};
 use orion_chat::model::{ChangeKind, Clock, MetadataUpdate, Parts, Role, Tags, Timestamp};
-use orion_chat::sessions::{self, MessageEdit, SessionUpdate, SortBy, SortOrder};
+use orion_chat::sessions::{self, Expires, MessageEdit, SessionUpdate, SortBy, SortOrder};
 use orion_chat::store::{Snapshot, Store, StoreError};
 use serde_json::value::RawValue;
 
@@ -76,6 +76,7 @@ fn store_of_everything() -> Store {
         archived: Some(true),
         pinned: Some(true),
         tags: Some(Tags::parse(vec!["x y".to_owned(), "z".to_owned()]).unwrap()),
+        expires: Some(Expires::At(Timestamp::MAX)),
         seen: None,
     };
     wait(sessions::update(&store, user("bob"), session_id("marked"), update, None)).unwrap();
@@ -310,6 +311,7 @@ fn a_bad_line_is_named_and_nothing_of_it_is_stored() {
         ),
         (&good.replace("\"userId\"", "\"metadataText\":\"{\",\"userId\""), "EOF"),
         (&good.replace("\"userId\"", "\"tags\":[\"\"],\"userId\""), "tags"),
+        (&good.replace("\"userId\"", "\"expiresAt\":\"soon\",\"userId\""), "expiresAt is \"soon\""),
         (&good.replace("\"userId\"", "\"title\":\" \",\"userId\""), "title is blank"),
         (&message("a", at, ""), "content is empty"),
         (&message("a", at, "\\u0000"), "NUL"),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use orion_chat::store::OpenError;
+use orion_chat::store::{OpenError, SCHEMA_VERSION};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 
 use crate::support::{create, get, new_file, open};
@@ -39,7 +39,7 @@ fn a_newer_file_is_refused_and_left_as_it_is() {
 
 #[test]
 fn files_of_earlier_versions_are_taken_on_as_they_are() {
-    for old in [1_u64, 2, 3] {
+    for old in [1_u64, 2, 3, 4] {
         let (_folder, path) = new_file();
         let store = open(&path).unwrap();
         let created = create(&store, "ann", "s", "hello");
@@ -53,7 +53,7 @@ fn files_of_earlier_versions_are_taken_on_as_they_are() {
         let db = Database::open(&path).unwrap();
         let meta = db.begin_read().unwrap().open_table(META).unwrap();
         let version = meta.get(b"schema_version".as_slice()).unwrap().unwrap();
-        assert_eq!(version.value(), 4_u64.to_be_bytes());
+        assert_eq!(version.value(), SCHEMA_VERSION.to_be_bytes());
     }
 }
 

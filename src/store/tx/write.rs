@@ -163,8 +163,23 @@ impl<'a> WriteTx<'a> {
         self.done.next_session += 1;
         let (id, user_id) = (id.clone(), user_id.clone());
         let session = SessionRef { id, user_id, number, run: None };
+        self.note_expiry(&session, None, Some(&row));
         self.put_row(Cause::Created, &session, row);
         Ok(session)
+    }
+
+    /// Notes when `session` is to be deleted: what its row says that was put, where it said what
+    /// `before` says.
+    pub fn note_expiry(&mut self, session: &SessionRef, before: Option<&Row>, after: Option<&Row>) {
+        let expiry = |row: Option<&Row>| row.and_then(|row| rows::expires_at(&row.json));
+        let (from, to) = (expiry(before), expiry(after));
+        if let Some(from) = from.filter(|from| Some(*from) != to) {
+            self.strike_out(&notes::expiry(from, session.number));
+        }
+        if let Some(to) = to {
+            let key = notes::expiry(to, session.number);
+            self.put_note(&key, Some(session.id.as_str().as_bytes()));
+        }
     }
 
     /// Replaces the row of `session`, of which something of its own changed.
@@ -323,6 +338,7 @@ impl<'a> WriteTx<'a> {
         }
         self.strike_out(&notes::own_at(session.number));
         self.strike_out(&notes::base(session.number));
+        self.note_expiry(session, Some(row), None);
         self.done.stored.forget(rows::message_count(&row.json).unwrap_or(0));
         self.step(Step::DeleteSession {
             user_id: session.user_id.clone(),

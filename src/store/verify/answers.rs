@@ -1,10 +1,9 @@
 //! Answers: each is noted under its time, so that it is forgotten in its turn. And notes.
 
-use crate::store::StoreError;
-use crate::store::record;
 use crate::store::tables::{
     ANSWERED_AND_USER_AND_KEY, NOTES, USER_AND_KEY_TO_ANSWER, answered_key,
 };
+use crate::store::{StoreError, notes, record};
 
 use super::{BrokenOff, Verify, wrong};
 
@@ -31,10 +30,25 @@ impl Verify<'_> {
     }
 
     pub(super) fn notes(&mut self) -> Result<(), BrokenOff> {
-        self.walk(NOTES, |_, key, value| {
+        // Notes are settled before the sessions that they are of.
+        let is_settled = self.is_settled();
+        let mut noted = 0;
+        self.walk(NOTES, |verify, key, value| {
             record::unseal("note", key, value)?;
-            Ok(())
+            let Some((at, number)) = notes::expiry_in(key) else {
+                return Ok(());
+            };
+            noted += 1;
+            match verify.expiries.get(&number) {
+                _ if !is_settled => Ok(()),
+                Some(expiry) if *expiry == at => Ok(()),
+                _ => wrong(format!("session number {number} is not to be deleted at {at}")),
+            }
         })?;
-        Ok(())
+        if !is_settled || noted == self.expiries.len() {
+            return Ok(());
+        }
+        let what = format!("notes: {noted} expiries for {} sessions", self.expiries.len());
+        self.problem(what).map_err(|_| BrokenOff)
     }
 }

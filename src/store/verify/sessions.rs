@@ -7,13 +7,13 @@ use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::{SessionId, UserId};
-use crate::store::StoreError;
 use crate::store::record::{self, Head};
 use crate::store::run::{PackedRow, Run};
 use crate::store::tables::{
     Place, SESSION_ID_TO_HEAD, USER_AND_CREATED_TO_SESSION_ID, USER_AND_UPDATED_TO_SESSIONS,
     place_in, place_key, user_in, user_prefix,
 };
+use crate::store::{StoreError, rows};
 
 use super::{BrokenOff, Checked, Expected, Verify, wrong};
 
@@ -64,6 +64,9 @@ impl Verify<'_> {
         let expected = Expected { count: shown.message_count, ends };
         if self.sessions.insert(number, expected).is_some() {
             return wrong("it has two rows");
+        }
+        if let Some(expiry) = rows::expires_at(row.json) {
+            self.expiries.insert(number, expiry);
         }
         if self.deleted.contains(&number) {
             return wrong("it is noted as deleted");

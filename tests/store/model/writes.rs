@@ -145,6 +145,7 @@ impl World {
             metadata: change.metadata.map(|n| MetadataUpdate::Replace(metadata(METADATA[n]))),
             archived: change.archived,
             pinned: change.pinned,
+            expires: None,
             tags: tags
                 .map(|tags| Tags::parse(tags.iter().map(ToString::to_string).collect()).unwrap()),
             seen: None,
