@@ -18,6 +18,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::control::Verb;
 use crate::store::{FinishedFile, NewFile, Note, OpenError, Snapshot};
 
 pub use compact::compact;
@@ -132,7 +133,16 @@ pub fn backup(
     }
     let (copy, records) = checked_copy(data, target, news)?;
     copy.publish(target).map_err(|error| failed(target, &error))?;
+    note_backup(data);
     Ok(records)
+}
+
+/// Has a server that has the file keep in mind that a backup was made. It was, whatever comes of
+/// this.
+fn note_backup(data: &Path) {
+    if let Ok(Some(server)) = Server::of(data) {
+        let _noted = server.ask(&Verb::BackedUp, &mut |_| Ok(()));
+    }
 }
 
 /// Writes a backup as [`backup`] does, to `out`. It is made beside the data file until then.
@@ -149,6 +159,7 @@ pub fn backup_to(
         .and_then(|mut copy| io::copy(&mut copy, out))
         .and_then(|_| out.flush())
         .map_err(|error| failed(Path::new("-"), &error))?;
+    note_backup(data);
     Ok(records)
 }
 

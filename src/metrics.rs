@@ -113,6 +113,8 @@ metrics! {
     sessions: Gauge,
     /// Messages that are stored.
     messages: Gauge,
+    /// When the last backup was made while a server had the file, in seconds since 1970; 0 if none was.
+    last_backup_timestamp_seconds: Gauge,
     /// Whether PostgreSQL is configured and there is a connection to it: 1 if so.
     postgres_connected: Gauge,
     /// Steps that wait to be sent to PostgreSQL.

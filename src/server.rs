@@ -246,7 +246,7 @@ impl Server {
         }
         let (store, clock) = (self.store.clone(), self.clock.clone());
         tasks.spawn(retention::expire(store, clock, stopping.clone()));
-        let pulse = Arc::new(Pulse::new(self.store.clone(), self.clock, facts));
+        let pulse = Arc::new(Pulse::new(self.store.clone(), facts));
         tasks.spawn(feel(Arc::clone(&pulse), stopping.clone()));
         let accept = |router, max, connections| Accept {
             router,

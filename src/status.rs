@@ -3,15 +3,14 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Counts, ListenerKind, Metrics, Seconds, Verb};
-use crate::model::{Clock, Timestamp};
-use crate::store::{ReadTx, Store};
+use crate::model::Timestamp;
+use crate::store::{ReadTx, Store, StoreError, notes};
 
 /// How often a [`Pulse`] is to be felt.
 pub const BEAT: Duration = Duration::from_secs(5);
@@ -106,13 +105,10 @@ pub struct Facts {
 #[derive(Debug)]
 pub struct Pulse {
     store: Store,
-    clock: Clock,
     facts: Facts,
     began: Instant,
     /// The newest last; the first is about as old as [`WINDOW`].
     beats: Mutex<VecDeque<Beat>>,
-    /// In microseconds since 1970; 0 for never.
-    backed_up: AtomicU64,
 }
 
 /// What was counted at one moment.
@@ -142,14 +138,14 @@ impl Status {
 
 impl Pulse {
     /// The pulse of the server of `store`.
-    pub fn new(store: Store, clock: Clock, facts: Facts) -> Self {
+    pub fn new(store: Store, facts: Facts) -> Self {
         let first = Beat::of(store.metrics());
         // Known from the start, though nobody listens yet.
         for kind in ["sse", "websocket"] {
             drop(store.metrics().listeners.get_or_create(&ListenerKind { kind }));
         }
-        let (beats, backed_up) = (Mutex::new([first].into()), AtomicU64::new(0));
-        Self { store, clock, facts, began: Instant::now(), beats, backed_up }
+        let beats = Mutex::new([first].into());
+        Self { store, facts, began: Instant::now(), beats }
     }
 
     /// Keeps what is counted now, to tell rates by; to be called each [`BEAT`].
@@ -162,11 +158,6 @@ impl Pulse {
         beats.push_back(now);
     }
 
-    /// A backup was given away.
-    pub fn backed_up(&self) {
-        self.backed_up.store(self.clock.now().as_micros(), Ordering::Relaxed);
-    }
-
     /// Writes the sizes of now into the metrics.
     pub fn measure(&self) {
         let (data, metrics) = (self.data(), self.store.metrics());
@@ -177,6 +168,7 @@ impl Pulse {
         set(&metrics.disk_free_bytes, data.free_bytes.unwrap_or(0));
         set(&metrics.sessions, data.sessions);
         set(&metrics.messages, data.messages);
+        set(&metrics.last_backup_timestamp_seconds, self.backed_up().map_or(0, Timestamp::as_secs));
         if let Ok(sizes) = self.store.read(|tx: ReadTx<'_>| tx.sizes()) {
             set(&metrics.log_steps, sizes.log_steps);
             set(&metrics.log_unsettled_steps, sizes.unsettled_steps);
@@ -189,7 +181,6 @@ impl Pulse {
         let metrics = self.store.metrics();
         let listening = |kind| count(metrics.listeners.get_or_create(&ListenerKind { kind }).get());
         let (data, recent) = (self.data(), self.recent());
-        let backed_up = self.backed_up.load(Ordering::Relaxed);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: self.facts.address.clone(),
@@ -198,11 +189,16 @@ impl Pulse {
             connections: count(metrics.connections.get()),
             streams: listening("sse"),
             web_sockets: listening("websocket"),
-            last_backup: (backed_up > 0).then(|| Timestamp::from_micros(backed_up).to_string()),
+            last_backup: self.backed_up().map(|at| at.to_string()),
             warnings: self.warnings(&data, &recent),
             data,
             recent,
         }
+    }
+
+    fn backed_up(&self) -> Option<Timestamp> {
+        let noted: Result<_, StoreError> = self.store.read(|tx| tx.note(notes::BACKED_UP));
+        noted.ok().flatten().map(notes::time)
     }
 
     fn data(&self) -> Data {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::exchange::{ExportError, Import, OnProblem, Told, export};
 use crate::model::UserId;
 use crate::status::Pulse;
-use crate::store::{Note, Snapshot, Store};
+use crate::store::{Note, Snapshot, Store, StoreError, notes};
 use crate::sync::Handle;
 
 use super::frame::{write_piece, write_text};
@@ -54,11 +54,8 @@ pub fn answer(
     };
     let name = verb.name();
     match verb {
-        Verb::Backup => {
-            backup(&store.snapshot(), &mut out)?;
-            out.flush()?;
-            pulse.into_iter().for_each(Pulse::backed_up);
-        }
+        Verb::Backup => backup(&store.snapshot(), &mut out)?,
+        Verb::BackedUp => backed_up(store, &mut out)?,
         Verb::Verify => verify(&store.snapshot(), &mut out)?,
         Verb::Status => status(pulse, &mut out)?,
         Verb::Export(user) => export_lines(store.snapshot(), user.as_ref(), &mut out)?,
@@ -79,6 +76,14 @@ fn backup(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
         write_piece(out, piece).map_err(ExportError::Io)
     });
     done_or_failed(sent.map(|()| rows), out)
+}
+
+fn backed_up(store: &Store, out: &mut impl Write) -> io::Result<()> {
+    let noted = store.write_blocking("backed_up", |tx| {
+        tx.put_note(notes::BACKED_UP, Some(&tx.now().as_micros().to_be_bytes()));
+        Ok::<_, StoreError>(())
+    });
+    done_or_failed(noted.map(|()| 1).map_err(ExportError::Store), out)
 }
 
 fn verify(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {

@@ -10,6 +10,8 @@ use crate::model::UserId;
 pub enum Verb {
     /// All that the file holds.
     Backup,
+    /// To keep in mind that a backup was made.
+    BackedUp,
     /// What is wrong with it.
     Verify,
     /// How the server is doing.
@@ -25,6 +27,7 @@ impl Verb {
     pub fn parse(line: &str) -> Option<Self> {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("backup", "") => Some(Self::Backup),
+            ("backed-up", "") => Some(Self::BackedUp),
             ("verify", "") => Some(Self::Verify),
             ("status", "") => Some(Self::Status),
             ("export", "") => Some(Self::Export(None)),
@@ -39,6 +42,7 @@ impl Verb {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Backup => "backup",
+            Self::BackedUp => "backed-up",
             Self::Verify => "verify",
             Self::Status => "status",
             Self::Export(_) => "export",
@@ -68,6 +72,7 @@ mod tests {
         let ann = UserId::parse("Ann of the hills").unwrap();
         for verb in [
             Verb::Backup,
+            Verb::BackedUp,
             Verb::Verify,
             Verb::Status,
             Verb::Export(None),

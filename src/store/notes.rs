@@ -32,6 +32,9 @@ pub fn message_gone(session_id: &SessionId, id: &MessageId) -> Vec<u8> {
     [b"m", session_id.as_str().as_bytes(), &[0], id.as_str().as_bytes()].concat()
 }
 
+/// When the last backup was made while a server had the file: as big-endian microseconds.
+pub const BACKED_UP: &[u8] = b"B";
+
 /// The beginning of the keys that [`expiry`] gives.
 pub const EXPIRIES: &[u8] = b"e";
 

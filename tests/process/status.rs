@@ -50,7 +50,7 @@ fn it_shows_one_screen() {
         " free on its disk".to_owned(),
         "half answered in ".to_owned(),
         "half on disk in ".to_owned(),
-        "backup     none since the start".to_owned(),
+        "backup     none while a server ran".to_owned(),
         "warning    auth off".to_owned(),
     ] {
         assert!(screen.contains(&text), "no {text:?} in {screen}");
@@ -61,14 +61,20 @@ fn it_shows_one_screen() {
 #[test]
 fn it_tells_of_the_last_backup() {
     let folder = tempfile::tempdir().unwrap();
-    let _process = Process::start(server(folder.path()));
-    assert_eq!(as_json(folder.path())["lastBackup"], Value::Null);
+    let mut process = Process::start(server(folder.path()));
+    let output = command(folder.path(), &["backup", "nowhere/b.redb"]).output().unwrap();
+    assert!(!output.status.success());
+    assert_eq!(as_json(folder.path())["lastBackup"], Value::Null, "it came to nothing");
 
     let output = command(folder.path(), &["backup", "b.redb"]).output().unwrap();
     assert!(output.status.success());
 
     let at = as_json(folder.path())["lastBackup"].as_str().unwrap().to_owned();
     assert!(at.ends_with('Z') && at.starts_with("20"), "{at}");
+    process.signal("TERM");
+    assert_eq!(process.exit_code(), Some(0));
+    let _next = Process::start(server(folder.path()));
+    assert_eq!(as_json(folder.path())["lastBackup"], at);
 }
 
 #[test]
