@@ -39,9 +39,10 @@ impl Progress {
             News::Progress { verb, done, of, unit } => {
                 if verb != self.verb {
                     self.verb = verb;
-                    self.bar.reset();
-                    self.bar.set_message(verb);
+                    // The style first: each of these draws.
                     self.bar.set_style(style(of, unit));
+                    self.bar.set_message(verb);
+                    self.bar.reset();
                     self.bar.enable_steady_tick(Duration::from_millis(200));
                 }
                 // What is copied of a file is less than the file, and may be a little more.
@@ -63,9 +64,9 @@ impl Drop for Progress {
 fn style(of: Option<u64>, unit: Unit) -> ProgressStyle {
     let template = match (of, unit) {
         (Some(_), Unit::Bytes) => {
-            "{msg} {bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left"
+            "{msg} {wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left"
         }
-        (Some(_), Unit::Records) => "{msg} {bar:40} {human_pos} of {human_len}, {eta} left",
+        (Some(_), Unit::Records) => "{msg} {wide_bar} {human_pos} of {human_len}, {eta} left",
         (None, Unit::Bytes) => "{spinner} {msg} {bytes}, {bytes_per_sec}",
         (None, Unit::Records) => "{spinner} {msg} {human_pos} records, {per_sec}",
     };

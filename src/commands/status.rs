@@ -45,7 +45,10 @@ fn screen(status: &Status) -> String {
         ("requests", requests(recent)),
         ("saves", saves(recent)),
         ("listening", format!("{listening}, of {} connections", status.connections)),
-        ("backup", status.last_backup.clone().unwrap_or_else(|| "none while a server ran".to_owned())),
+        (
+            "backup",
+            status.last_backup.clone().unwrap_or_else(|| "none while a server ran".to_owned()),
+        ),
     ];
     let mut screen = String::new();
     let warnings = status.warnings.iter().map(|warning| ("warning", warning.clone()));

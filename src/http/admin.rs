@@ -51,7 +51,7 @@ const PATHS: [&str; 7] = [
 pub struct AdminFacts {
     /// Where it listens.
     pub address: SocketAddr,
-    /// The configuration that is in force, as it is shown.
+    /// The configuration that the server was started with, as it is shown.
     pub config: String,
     /// How the server is doing.
     pub pulse: Arc<Pulse>,
@@ -154,7 +154,8 @@ async fn tables(State(admin): State<Admin>) -> Result<Json<StoreSizes>, ApiError
 
 /// `GET /debug/config`
 async fn config(State(admin): State<Admin>) -> String {
-    admin.facts.config.clone()
+    // What a reload has replaced since.
+    format!("{}in force now: {:#?}\n", admin.facts.config, admin.app.access.load())
 }
 
 /// What the runtime works on.

@@ -4,6 +4,7 @@ mod crash;
 mod door;
 mod exchange;
 mod pace;
+mod progress;
 mod room;
 mod series;
 
