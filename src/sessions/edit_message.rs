@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::store::{SessionRef, Store, StoreError, StoredMessage, WriteTx};
 
+use super::merge::note_edit;
 use super::{
     SessionError, Shown, Written, check_match, owned, parse_message, parse_row, raw, row_of,
     time_after, to_json,
@@ -71,6 +72,7 @@ pub async fn edit_message(
         let stored_row = tx.row(&session)?;
         let at = time_after(tx, &stored_row);
         let mut message = parse_message(&session, &stored.json)?;
+        let was = message.content.clone();
         edit.apply(&mut message)?;
         message.edited_at = Some(raw(&at)?);
         let json = to_json(&message)?;
@@ -87,6 +89,7 @@ pub async fn edit_message(
         let more = json.len().saturating_sub(stored.json.len());
         let row_more = row.json.len().saturating_sub(stored_row.json.len());
         super::quota::check(tx, &caller, 0, more + row_more)?;
+        note_edit(tx, &session, (stored.place, &was), at)?;
         tx.edit_message(&session, stored.place, json.clone(), row);
         Ok(Written::message(json))
     };

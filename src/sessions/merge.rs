@@ -2,7 +2,7 @@
 //!
 //! Messages are united by their ids. What is a session's own (title, metadata, marks) is theirs if
 //! nothing of it changed here since both sides were the same, ours if nothing changed there, and else
-//! the later; what loses is kept as a note. Count and previews follow from the messages, and are never
+//! the later; what loses is kept as a note. The text of a message goes by the same rule. Count and previews follow from the messages, and are never
 //! taken. A deletion is older or newer than what it meets, by its time.
 //!
 //! All of this happens in the caller's transaction. What is then the same on both sides is
@@ -26,8 +26,10 @@ use crate::store::{Facts, Row, SessionRef, StoreError, WriteTx};
 
 use super::{parse_row, raw, row_of, to_json};
 
-pub use conflict::{CONFLICTS, Conflict};
+pub use conflict::{CONFLICTS, Conflict, Loser};
 pub use deletion::{delete_messages, delete_session};
+pub(super) use messages::note_edit;
+pub use messages::{edited_here, print};
 
 /// A session as it is there.
 #[derive(Debug, Clone)]
@@ -80,6 +82,8 @@ pub struct TheirMessage {
     pub metadata: String,
     /// When it was said, or is said to be where that is not known there.
     pub at: Timestamp,
+    /// When its text was put there last, if that is known and matters.
+    pub put_at: Option<Timestamp>,
     /// Whether that is known there, so that nothing of it must go back.
     pub is_whole: bool,
 }
@@ -198,7 +202,8 @@ fn unstored(theirs: &TheirSession, said: &[TheirMessage]) -> Option<TheirMessage
     // The same for all who look, and for those who import the tables.
     let id = MessageId::derive(at, xxh3_128(theirs.id.as_str().as_bytes()));
     let (content, metadata) = (first.clone(), "{}".to_owned());
-    Some(TheirMessage { id, role: Role::User, content, metadata, at, is_whole: true })
+    let (role, put_at, is_whole) = (Role::User, None, true);
+    Some(TheirMessage { id, role, content, metadata, at, put_at, is_whole })
 }
 
 fn first_row(theirs: &TheirSession, said: &[TheirMessage]) -> Result<Row, StoreError> {

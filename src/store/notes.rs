@@ -3,10 +3,11 @@
 
 use crate::model::{MessageId, SessionId, Timestamp};
 
-/// What a session's own was when it was the same on both sides last.
+/// What a session's own, or a message's text, was when it was the same on both sides last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Base {
-    /// When it had changed here, in microseconds; 0 if it had not since it was created.
+    /// Of a session: when it had changed here, in microseconds; 0 if it had not since it was
+    /// created. Of a message: when it was edited here since; 0 if it was not.
     pub own_at: u64,
     /// The replica's fingerprint of it.
     pub print: u128,
@@ -22,14 +23,29 @@ pub fn base(number: u64) -> Vec<u8> {
     [b"b".as_slice(), &number.to_be_bytes()].concat()
 }
 
+/// Of a message that was edited here, what its text was when it was the same on both sides last.
+pub fn edit(number: u64, place: Timestamp) -> Vec<u8> {
+    [edits(number).as_slice(), &place.as_micros().to_be_bytes()].concat()
+}
+
+/// What the keys of all [`edit`]s of a session begin with.
+pub fn edits(number: u64) -> Vec<u8> {
+    [b"t".as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// What the keys of [`session_gone`] begin with.
+pub const SESSIONS_GONE: &[u8] = b"s";
+/// What the keys of [`message_gone`] begin with.
+pub const MESSAGES_GONE: &[u8] = b"m";
+
 /// When the session of that id was deleted: as big-endian microseconds.
 pub fn session_gone(id: &SessionId) -> Vec<u8> {
-    [b"s".as_slice(), id.as_str().as_bytes()].concat()
+    [SESSIONS_GONE, id.as_str().as_bytes()].concat()
 }
 
 /// When that message was deleted: as big-endian microseconds.
 pub fn message_gone(session_id: &SessionId, id: &MessageId) -> Vec<u8> {
-    [b"m", session_id.as_str().as_bytes(), &[0], id.as_str().as_bytes()].concat()
+    [MESSAGES_GONE, session_id.as_str().as_bytes(), &[0], id.as_str().as_bytes()].concat()
 }
 
 /// When the last backup was made while a server had the file: as big-endian microseconds.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{Session, Timestamp};
+use crate::model::{MessageId, Session, Timestamp};
 use crate::sessions::{parse_row, raw, row_of, time_after};
 use crate::store::notes::{self, Base};
 use crate::store::{Row, SessionRef, StoreError, WriteTx};
@@ -19,14 +19,41 @@ pub const CONFLICTS: &[u8] = b"c";
 pub struct Conflict {
     /// The session.
     pub session_id: String,
+    /// Its message, if it is a message's text that lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
     /// Where it was changed: `here` or `there`.
     pub lost: String,
-    /// The title that lost.
-    pub title: String,
-    /// The metadata that lost.
-    pub metadata: Value,
-    /// When it had been changed, in microseconds.
+    /// What lost.
+    #[serde(flatten)]
+    pub what: Loser,
+    /// When it had been changed, in microseconds; 0 where that is not known.
     pub at: u64,
+}
+
+/// What lost against a later change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Loser {
+    /// What is a session's own.
+    Own {
+        /// Its title.
+        title: String,
+        /// Its metadata.
+        metadata: Value,
+    },
+    /// A message's text.
+    Text {
+        /// What it said.
+        content: String,
+    },
+}
+
+/// A side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Here,
+    There,
 }
 
 /// What is to be done.
@@ -72,8 +99,8 @@ pub(super) fn settle(
         Verdict::Take => take(tx, session, &stored, theirs),
         Verdict::Both if ours_at >= theirs.own_at => {
             let theirs_title = theirs.own.title.clone().unwrap_or_default();
-            let lost = ("there", theirs_title, theirs.own.metadata.as_str());
-            keep(tx, session, lost, theirs.own_at);
+            let lost = own(theirs_title, &theirs.own.metadata);
+            keep(tx, (session, None), (Side::There, lost), theirs.own_at);
             // Ours has changed since what is there: so it is sent.
             put_base(tx, session, Base { own_at: own_at.saturating_sub(1), print: theirs.print });
             if own_at == 0 {
@@ -85,7 +112,8 @@ pub(super) fn settle(
         }
         Verdict::Both => {
             let title = serde_json::from_str(row.title.get()).unwrap_or_default();
-            keep(tx, session, ("here", title, row.metadata.get()), ours_at);
+            let lost = own(title, row.metadata.get());
+            keep(tx, (session, None), (Side::Here, lost), ours_at);
             take(tx, session, &stored, theirs)
         }
     }
@@ -140,22 +168,29 @@ fn put_base(tx: &mut WriteTx<'_>, session: &SessionRef, base: Base) {
     tx.put_note(&notes::base(session.number), Some(&base.to_bytes()));
 }
 
-/// Keeps what lost.
-fn keep(
+fn own(title: String, metadata: &str) -> Loser {
+    Loser::Own { title, metadata: serde_json::from_str(metadata).unwrap_or(Value::Null) }
+}
+
+/// Keeps what lost of a session, or of a message of it.
+pub(super) fn keep(
     tx: &mut WriteTx<'_>,
-    session: &SessionRef,
-    (side, title, metadata): (&str, String, &str),
+    (session, message): (&SessionRef, Option<&MessageId>),
+    (side, what): (Side, Loser),
     at: Timestamp,
 ) {
+    let lost = if side == Side::Here { "here" } else { "there" };
     let conflict = Conflict {
         session_id: session.id.to_string(),
-        lost: side.to_owned(),
-        title,
-        metadata: serde_json::from_str(metadata).unwrap_or(Value::Null),
+        message_id: message.map(ToString::to_string),
+        lost: lost.to_owned(),
+        what,
         at: at.as_micros(),
     };
     let now = tx.now().as_micros().to_be_bytes();
-    let key = [CONFLICTS, &now, session.id.as_str().as_bytes()].concat();
+    let message = message.map_or("", MessageId::as_str);
+    let id = [session.id.as_str(), "\0", message].concat();
+    let key = [CONFLICTS, &now, id.as_bytes()].concat();
     // Text and numbers always have a JSON text.
     if let Ok(json) = serde_json::to_vec(&conflict) {
         tx.put_note(&key, Some(&json));

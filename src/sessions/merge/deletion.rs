@@ -111,15 +111,21 @@ pub(super) fn renew(
     stored: &Row,
     (theirs, since): (&TheirSession, Option<Timestamp>),
 ) -> Result<SessionRef, StoreError> {
-    let (_, kept) = split(tx, session, since.unwrap_or_default())?;
-    let mut row = parse_row(session, stored)?;
+    let (gone, kept) = split(tx, session, since.unwrap_or_default())?;
+    let mut stored = stored.clone();
+    if !gone.is_empty() {
+        // Sent too: some of it may have been sent to the new one before that was known.
+        delete_places(tx, session, &gone, stored.updated_at.max(theirs.created_at))?;
+        stored = tx.row(session)?;
+    }
+    let mut row = parse_row(session, &stored)?;
     row.created_at = raw(&theirs.created_at)?;
     (row.message_count, row.first_message, row.last_message) = (0, raw(&())?, raw(&())?);
     let at = stored.updated_at.max(theirs.created_at);
     let facts = Facts { created_at: theirs.created_at, ..stored.facts };
     let row = Row { facts, updated_at: at, json: to_json(&row)? };
     let renewed = tx.mirrored(|tx| {
-        tx.delete_session(session, stored, at);
+        tx.delete_session(session, &stored, at);
         tx.create_session(&session.id, &session.user_id, row)
     })?;
     tx.put_note(&notes::session_gone(&session.id), None);

@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 use std::ops::{Bound, ControlFlow};
 
-use crate::model::Timestamp;
+use md5::{Digest as _, Md5};
+use serde_json::value::RawValue;
+
+use crate::model::{Message, Timestamp};
 use crate::sessions::edit_message::find;
 use crate::sessions::{parse_message, raw, to_json};
-use crate::store::notes;
+use crate::store::notes::{self, Base};
 use crate::store::{NewMessage, SessionRef, StoreError, StoredMessage, WriteTx};
 
+use super::conflict::{Loser, Side, keep};
 use super::{TheirMessage, message_json, recounted};
 
 /// Takes the messages that are not here, and the text of those that changed there alone; gives how
@@ -81,23 +85,68 @@ fn free_place(
     Ok(free)
 }
 
-/// Takes the text that `stored` has there, unless it was edited here; tells whether it did.
+/// Takes the text that `stored` has there, unless it was edited here later; tells whether it did.
 fn retell(
     tx: &mut WriteTx<'_>,
     session: &SessionRef,
     theirs: &TheirMessage,
     stored: &StoredMessage,
 ) -> Result<bool, StoreError> {
-    let mut message = parse_message(session, &stored.json)?;
-    let content = raw(theirs.content.as_str())?;
-    let ours: Option<Cow<'_, str>> = serde_json::from_str(message.content.get()).ok();
-    let is_same = ours.is_some_and(|ours| ours == theirs.content);
-    if is_same || message.edited_at.is_some() {
+    let message = parse_message(session, &stored.json)?;
+    let ours: String = serde_json::from_str(message.content.get()).unwrap_or_default();
+    if ours == theirs.content {
         return Ok(false);
     }
+    let key = notes::edit(session.number, stored.place);
+    let base = tx.note(&key)?.and_then(|note| Base::of(&note));
+    if let Some(ours_at) = edited_here(&message, base) {
+        let there = print(&theirs.content);
+        if base.is_some_and(|base| base.print == there) {
+            // Nothing happened there meanwhile: ours is on its way.
+            return Ok(false);
+        }
+        let about = (session, Some(&theirs.id));
+        if theirs.put_at.is_none_or(|put_at| put_at <= ours_at) {
+            let lost = Loser::Text { content: theirs.content.clone() };
+            keep(tx, about, (Side::There, lost), theirs.put_at.unwrap_or_default());
+            let base = Base { own_at: ours_at.as_micros(), print: there };
+            tx.put_note(&key, Some(&base.to_bytes()));
+            // So that it is sent.
+            let row = tx.row(session)?;
+            tx.edit_message(session, stored.place, stored.json.clone(), row);
+            return Ok(false);
+        }
+        keep(tx, about, (Side::Here, Loser::Text { content: ours }), ours_at);
+    }
+    take_text(tx, session, theirs, (stored, message))?;
+    Ok(true)
+}
+
+/// When the message was edited here since both sides were the same, if it was; of one that was edited
+/// before there was a replica, nobody knows what is there.
+pub fn edited_here(message: &Message<'_>, base: Option<Base>) -> Option<Timestamp> {
+    if let Some(base) = base {
+        return (base.own_at > 0).then(|| Timestamp::from_micros(base.own_at));
+    }
+    let at: String = serde_json::from_str(message.edited_at.as_ref()?.get()).ok()?;
+    Some(Timestamp::parse_start("editedAt", &at).unwrap_or_default())
+}
+
+fn take_text(
+    tx: &mut WriteTx<'_>,
+    session: &SessionRef,
+    theirs: &TheirMessage,
+    (stored, mut message): (&StoredMessage, Message<'_>),
+) -> Result<(), StoreError> {
     let at = tx.now().max(tx.row(session)?.updated_at.next());
-    message.content = content;
+    message.content = raw(theirs.content.as_str())?;
     message.parts = None;
+    if message.edited_at.is_some() {
+        message.edited_at = Some(raw(&at)?);
+        let base = Base { own_at: 0, print: print(&theirs.content) };
+        let key = notes::edit(session.number, stored.place);
+        tx.put_note(&key, Some(&base.to_bytes()));
+    }
     let json = to_json(&message)?;
     tx.mirrored(|tx| {
         let row = recounted(tx, session, 0, at)?;
@@ -105,6 +154,30 @@ fn retell(
         // The previews as they are with it.
         let row = recounted(tx, session, 0, at)?;
         tx.follow_messages(session, row);
-        Ok(true)
+        Ok(())
     })
+}
+
+/// Notes for the replica that the message at `place`, which said `was`, is edited here.
+pub(in crate::sessions) fn note_edit(
+    tx: &mut WriteTx<'_>,
+    session: &SessionRef,
+    (place, was): (Timestamp, &RawValue),
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    if !tx.leaves_traces() {
+        return Ok(());
+    }
+    let key = notes::edit(session.number, place);
+    let base = tx.note(&key)?.and_then(|note| Base::of(&note));
+    let was = || serde_json::from_str::<Cow<'_, str>>(was.get()).unwrap_or_default();
+    let print = base.map_or_else(|| print(&was()), |base| base.print);
+    let base = Base { own_at: at.as_micros(), print };
+    tx.put_note(&key, Some(&base.to_bytes()));
+    Ok(())
+}
+
+/// A fingerprint of a message's text, which PostgreSQL can make too.
+pub fn print(text: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(text.as_bytes()).into())
 }

@@ -15,6 +15,9 @@ use crate::store::{StoreError, Stored, rows};
 use super::layers::Layers;
 use super::{ReadTx, Row, SessionRef, StoredMessage, View};
 
+/// How many notes of edits are struck out with a session.
+const EDITS: usize = 1000;
+
 /// One operation's view of the batch that it is part of: what was committed, and what the
 /// operations before it did.
 #[derive(Debug)]
@@ -80,6 +83,11 @@ impl<'a> WriteTx<'a> {
     /// Reads something of the tables.
     pub(in crate::store) fn check(&self) -> Result<(), StoreError> {
         ReadTx(self.view).check()
+    }
+
+    /// Whether there is a replica, which must be able to know what was changed here.
+    pub fn leaves_traces(&self) -> bool {
+        self.leaves_traces
     }
 
     /// The time of this batch.
@@ -298,6 +306,7 @@ impl<'a> WriteTx<'a> {
             let trace = notes::message_gone(&session.id, id);
             self.put_note(&trace, Some(&at.as_micros().to_be_bytes()));
         }
+        self.strike_out(&notes::edit(session.number, message.place));
         self.tally(&session.user_id, |_| Ok(Growth::of_bytes(message.json.len(), 0)));
         self.step(Step::DeleteMessage {
             user_id: session.user_id.clone(),
@@ -339,6 +348,11 @@ impl<'a> WriteTx<'a> {
         self.strike_out(&notes::own_at(session.number));
         self.strike_out(&notes::base(session.number));
         self.note_expiry(session, Some(row), None);
+        // Whatever is left of more, or of this very batch, is in nobody's way.
+        let edits = self.view.notes(&notes::edits(session.number), &[], EDITS).unwrap_or_default();
+        for (key, _) in edits {
+            self.put_note(&key, None);
+        }
         self.done.stored.forget(rows::message_count(&row.json).unwrap_or(0));
         self.step(Step::DeleteSession {
             user_id: session.user_id.clone(),
