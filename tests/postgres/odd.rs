@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::rig::{Extra, Node, Scene, TO_HEAL, World, eventually, within};
+use crate::rig::{Extra, Node, Scene, TO_HEAL, Weather, World, clock, eventually, within};
 
 either_way! {
     metadata_that_postgres_spells_otherwise_is_not_sent_to_and_fro
@@ -10,6 +10,7 @@ either_way! {
     rows_that_cannot_be_held_here_stop_nothing
     an_address_in_capitals_is_the_same_user
     two_nodes_beside_one_postgres_agree
+    tables_with_types_of_their_own_are_written_all_the_same
 }
 
 fn metadata_that_postgres_spells_otherwise_is_not_sent_to_and_fro(extra: Extra) {
@@ -130,4 +131,109 @@ fn two_nodes_beside_one_postgres_agree(extra: Extra) {
     assert_eq!(world.0["s"].messages.len(), 21);
     agree(&scene, &other);
     other.stop();
+}
+
+fn tables_with_types_of_their_own_are_written_all_the_same(extra: Extra) {
+    let scene = Scene::new(extra);
+    let sql = "alter table chat_messages drop constraint chat_messages_role_check;
+        create type speaker as enum ('user', 'assistant', 'tool');
+        alter table chat_messages alter column role type speaker using role::speaker;
+        create domain short_title as varchar(100) check (value not like '%forbidden%');
+        alter table chat_sessions alter column title type short_title";
+    scene.express().0.batch_execute(sql).unwrap();
+    let mut client = scene.node.connect();
+    scene.node.create("ann", "s", "hello");
+    for (role, id) in [("tool", "m1"), ("system", "m2"), ("assistant", "m3")] {
+        let body = json!({
+            "userId": "ann", "sessionId": "s", "role": role, "content": id, "id": id,
+        });
+        client.post("/api/sessions/save-message", &body).unwrap().expect(201);
+    }
+    scene.node.create("ann", "bad", "forbidden");
+    scene.node.create("ann", "good", "hello");
+    scene.node.status_when("all is sent or put aside", |status| {
+        status["queue"] == 0 && status["deadLetters"].as_u64() >= Some(3)
+    });
+    let world = scene.same(&["bad", "m2"]);
+    assert_eq!(world.0["s"].messages.len(), 3);
+    assert_eq!(world.0.len(), 2);
+}
+
+#[test]
+fn a_node_that_was_away_for_long_brings_nothing_back() {
+    let mut scene = Scene::new(Extra::Installed);
+    let mut other = Node::start(scene.link.port);
+    for n in 0..30 {
+        scene.node.create("ann", &format!("s{n}"), "hello");
+    }
+    scene.node.save("ann", "s1", "m1", "one");
+    eventually("the other has them", || {
+        other.sessions("ann").len() == 30 && other.said("ann", "s1").len() == 2
+    });
+    other.drained();
+    other.done(&["postgres", "pull"]);
+    other.stop();
+
+    // After a week nobody keeps for it what happens.
+    let mut express = scene.express();
+    let sql = "update orion_chat.nodes set seen_at = seen_at - interval '8 days'";
+    express.0.batch_execute(sql).unwrap();
+    express.delete("s0");
+    express.delete_message("m1");
+    scene.node.save("ann", "s2", "m2", "two");
+    eventually("it is given up", || {
+        let sql = "select count(*) from orion_chat.nodes where followed is null";
+        express.0.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
+    });
+    scene.node.drained();
+
+    other.start_again();
+    eventually("it follows again", || {
+        other.session("ann", "s0").is_none()
+            && other.said("ann", "s1") == ["hello"]
+            && other.said("ann", "s2") == ["hello", "two"]
+    });
+    let world = scene.check(&[]);
+    assert_eq!(world.0.len(), 29);
+    other.stop();
+}
+
+#[test]
+fn deletions_are_remembered_until_long_after_they_were_told() {
+    let mut scene = Scene::new(Extra::Bare);
+    for session in ["s", "t"] {
+        scene.node.create("ann", session, "hello");
+    }
+    scene.node.drained();
+    scene.same(&[]);
+    scene.node.delete("ann", "s");
+    scene.node.drained();
+    scene.same(&[]);
+
+    // As a dump of before would.
+    let mut express = scene.express();
+    let mut bring_back = || {
+        express.create("ann", "s", "hello");
+        let sql = "update chat_sessions set created_at = now() - interval '1 hour'
+            where session_id = 's'";
+        express.0.batch_execute(sql).unwrap();
+    };
+    bring_back();
+    scene.node.done(&["postgres", "pull"]);
+    assert_eq!(scene.check(&[]).0.len(), 1, "it is gone again");
+
+    // However long it is away, it is told first.
+    scene.link.set(Weather::Down);
+    scene.node.delete("ann", "t");
+    scene.node.stop();
+    scene.node.set(&clock("+100d"));
+    scene.node.start_again();
+    scene.node.status_when("it is away", |status| status["lastError"].is_string());
+    scene.link.set(Weather::Fair);
+    assert_eq!(scene.check(&[]).0.len(), 0, "it is deleted there too");
+
+    // After that, nobody knows any more.
+    bring_back();
+    eventually("it is here", || scene.node.session("ann", "s").is_some());
+    scene.check(&[]);
 }

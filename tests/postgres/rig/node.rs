@@ -210,6 +210,12 @@ impl Node {
         self.connect().post("/api/sessions/delete", &body).unwrap().expect(200);
     }
 
+    pub(crate) fn edit_message(&self, user: &str, session: &str, id: &str, content: &str) {
+        let path = format!("/api/sessions/{session}/messages/{id}?userId={user}");
+        let body = json!({ "content": content });
+        self.connect().request("PATCH", &path, &body, "").unwrap().expect(200);
+    }
+
     pub(crate) fn delete_message(&self, user: &str, session: &str, id: &str) {
         let path = format!("/api/sessions/{session}/messages/{id}?userId={user}");
         self.connect().request("DELETE", &path, &json!({}), "").unwrap().expect(200);

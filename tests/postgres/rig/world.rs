@@ -41,7 +41,7 @@ select session_id, user_id, coalesce(title, ''), coalesce(metadata, '{}')::text,
     coalesce(message_count, 0), coalesce(last_message, '')
 from public.chat_sessions";
 const MESSAGES: &str = "
-select session_id, message_id, coalesce(role, ''), content, coalesce(metadata, '{}')::text,
+select session_id, message_id, coalesce(role::text, ''), content, coalesce(metadata, '{}')::text,
     coalesce(to_char(created_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), '')
 from public.chat_messages order by session_id, created_at, message_id";
 
