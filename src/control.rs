@@ -30,7 +30,7 @@ use crate::sync::Handle;
 
 pub use answer::answer;
 pub use frame::Frame;
-pub use postgres::{Ending, Question, ask_replica};
+pub use postgres::{Ending, Question, Told, ask_replica};
 pub use verb::Verb;
 
 /// How long accepting pauses when no connection can be had.

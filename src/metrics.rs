@@ -117,8 +117,8 @@ metrics! {
     last_backup_timestamp_seconds: Gauge,
     /// Whether PostgreSQL is configured and there is a connection to it: 1 if so.
     postgres_connected: Gauge,
-    /// Steps that wait to be sent to PostgreSQL.
-    postgres_queue_steps: Gauge,
+    /// Rows that wait to be sent to PostgreSQL.
+    postgres_queue_rows: Gauge,
     /// How long the oldest of them has been waiting.
     postgres_oldest_pending_seconds: Gauge,
     /// How long ago everything in PostgreSQL was here.

@@ -8,7 +8,7 @@
 //! extra schema); one way `push` with `parcel` (what is sent in one transaction) and `statements`; the
 //! other way `follow`, by `outbox` or `compare` and `reconcile`, with `pull` and `theirs` (rows as they
 //! are there); `notes` (what is kept about it in our own file), `failure` (what a refusal is about),
-//! `status`, and `order` with `orders` (what operators ask for).
+//! `traces` (of deletions), `queue` and `status`, and `order` with `orders` (what operators ask for).
 
 mod compare;
 mod failure;
@@ -22,13 +22,15 @@ mod outbox;
 mod parcel;
 mod pull;
 mod push;
+mod queue;
 mod reconcile;
 mod statements;
 mod status;
 mod target;
 mod theirs;
+mod traces;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,21 +41,21 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::metrics::Metrics;
-use crate::model::{Clock, Role, SessionId};
+use crate::model::{Clock, Role};
 use crate::store::{Store, StoreError, WriteTx};
 
 pub use failure::SyncError;
 pub use install::{install, uninstall};
 pub use order::{Answer, Handle, Order};
-pub use status::{Status, SyncStatus};
+pub use status::{Status, SyncStatus, conflict_for_people};
 pub use target::{BadTarget, Target};
 
 use failure::Kind;
 use link::Link;
 use notes::{Followed, Sent};
-use order::Request;
+use order::{Progress, Request};
 use pull::{Taker, Wanted};
-use push::Sender;
+use push::{Outcome, Sender};
 
 /// How many rows are sent in one transaction.
 const BATCH: usize = 1000;
@@ -70,6 +72,9 @@ const SKIPPED: u64 = 10_000;
 
 /// How often rows are sent again that somebody else held.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How often old deletions are forgotten.
+const FORGET: Duration = Duration::from_hours(24);
 
 /// How many orders may wait.
 const ORDERS: usize = 8;
@@ -92,11 +97,17 @@ pub struct Replica {
     noted: Instant,
     next_pull: Instant,
     next_retry: Instant,
+    next_forget: Instant,
+    clock: Clock,
     installed: bool,
     mark_checked: bool,
+    /// When we made ourselves known there, as long as others may not have known of it.
+    registered: Option<String>,
     paused: bool,
     refused_roles: HashMap<Role, (String, String)>,
     failures: u32,
+    /// For whoever waits for a pull.
+    progress: Option<Progress>,
 }
 
 impl Replica {
@@ -109,7 +120,7 @@ impl Replica {
         let sent = if sent.log == store.log_id() { sent } else { Sent::default() };
         let followed = store.read(|tx| notes::read(tx, notes::FOLLOWED))?.unwrap_or_default();
         store.hold_log(sent.seq);
-        let status = Arc::new(SyncStatus::new(store.clone(), clock));
+        let status = Arc::new(SyncStatus::new(store.clone(), clock.clone()));
         status.set_sent(sent.seq);
         let (asking, requests) = mpsc::channel(ORDERS);
         let handle = Handle { status: Arc::clone(&status), requests: asking };
@@ -127,11 +138,15 @@ impl Replica {
             noted: now,
             next_pull: now,
             next_retry: now,
+            next_forget: now,
+            clock,
             installed: false,
             mark_checked: false,
+            registered: None,
             paused: false,
             refused_roles: HashMap::new(),
             failures: 0,
+            progress: None,
         })
     }
 
@@ -177,13 +192,18 @@ impl Replica {
     async fn follow_connected(&mut self) -> Result<Infallible, SyncError> {
         let (client, connection) = self.target.connect().await?;
         let link = Link::new(client, self.node());
-        tokio::select! {
+        let ended = tokio::select! {
             worked = self.work(&link) => worked,
             ended = connection => match ended {
                 Ok(()) => Err(SyncError::Unreachable("PostgreSQL closed the connection".to_owned())),
                 Err(error) => Err(error.into()),
             },
+        };
+        if link.has_committed() {
+            // It got on, so that the next try need not wait for long.
+            self.failures = 0;
         }
+        ended
     }
 
     async fn work(&mut self, link: &Link) -> Result<Infallible, SyncError> {
@@ -202,6 +222,10 @@ impl Replica {
             if self.next_retry <= Instant::now() {
                 self.retry_held(link).await?;
                 self.next_retry = Instant::now() + RETRY;
+            }
+            if self.next_forget <= Instant::now() && !self.paused {
+                self.forget_deletions().await?;
+                self.next_forget = Instant::now() + FORGET;
             }
             if !std::mem::replace(&mut connected, true) {
                 info!("PostgreSQL: connected to {}", self.target);
@@ -246,6 +270,11 @@ impl Replica {
         format!("{:016x}", self.store.log_id())
     }
 
+    fn taker<'a>(&'a self, link: &'a Link) -> Taker<'a> {
+        let progress = self.progress.as_ref();
+        Taker { link, store: &self.store, installed: self.installed, progress }
+    }
+
     fn sender<'a>(&'a mut self, link: &'a Link) -> Sender<'a> {
         Sender {
             link,
@@ -279,9 +308,8 @@ impl Replica {
         if any {
             let outcome = self.sender(link).send(journal.touched).await?;
             // However much is left: this connection works.
-            self.failures = 0;
             self.status.connect();
-            self.settle(link, outcome.unclear).await?;
+            self.settle(link, outcome).await?;
         }
         self.looked = journal.until;
         if any || self.looked > self.sent.seq + SKIPPED {
@@ -291,14 +319,16 @@ impl Replica {
         Ok(self.looked < newest)
     }
 
-    /// Looks at sessions whose own was changed on both sides.
-    async fn settle(&mut self, link: &Link, unclear: HashSet<SessionId>) -> Result<(), SyncError> {
-        if unclear.is_empty() {
+    /// Looks at what was changed on both sides.
+    async fn settle(&mut self, link: &Link, outcome: Outcome) -> Result<(), SyncError> {
+        let Outcome { unclear, unclear_messages, .. } = outcome;
+        if unclear.is_empty() && unclear_messages.is_empty() {
             return Ok(());
         }
         let sessions = unclear.iter().map(ToString::to_string).collect();
-        let wanted = Wanted { sessions, ..Wanted::default() };
-        let taker = Taker { link, store: &self.store, installed: self.installed };
+        let messages = unclear_messages.iter().map(ToString::to_string).collect();
+        let wanted = Wanted { sessions, messages };
+        let taker = self.taker(link);
         let outcome = taker.take(wanted).await?;
         if !outcome.again.is_empty() {
             self.sender(link).send(outcome.again).await?;

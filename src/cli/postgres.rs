@@ -52,6 +52,15 @@ pub enum PostgresCommand {
         #[command(flatten)]
         place: ReplicaArgs,
     },
+    /// List what lost against other changes, a line each: titles, metadata and messages.
+    Conflicts {
+        /// As JSON, one object a line
+        #[arg(long)]
+        json: bool,
+        /// Of which data file.
+        #[command(flatten)]
+        place: ReplicaArgs,
+    },
     /// Say where both sides differ, a line for each session; ends with 1 if they do.
     Diff(ReplicaArgs),
     /// Send again what was refused; ends with 1 if some of it is refused still.
@@ -67,7 +76,8 @@ impl PostgresCommand {
             | Self::Diff(place)
             | Self::Retry(place)
             | Self::Pull { place, .. }
-            | Self::Status { place, .. } => place,
+            | Self::Status { place, .. }
+            | Self::Conflicts { place, .. } => place,
         }
     }
 }

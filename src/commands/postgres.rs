@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::care::CareError;
+use crate::care::{CareError, News, Unit};
 use crate::cli::PostgresCommand;
-use crate::control::{Ending, Question, ask_replica};
+use crate::control::{Ending, Question, Told, ask_replica};
 use crate::model::Clock;
 use crate::store::{OpenError, Store, StoreConfig};
 use crate::sync::{self, Answer, Order, Replica, Status, SyncError, SyncStatus, Target};
 
+use super::progress::{Progress, Tell};
 use super::{Failure, say};
 
 /// How often is looked whether all is sent.
@@ -60,6 +61,7 @@ pub(super) fn postgres(command: &PostgresCommand, place: Place<'_>) -> Result<()
             place.tell(Order::Pull { accept_deletions: false })
         }
         PostgresCommand::Status { json, .. } => status(&place, *json),
+        PostgresCommand::Conflicts { json, .. } => conflicts(&place, *json),
         PostgresCommand::Pull { accept_deletions, .. } => {
             let order = Order::Pull { accept_deletions: *accept_deletions };
             place.order(order, "nothing was taken; see above")
@@ -84,7 +86,7 @@ pub(super) fn drain(place: Place<'_>, waits: bool, timeout: Option<u64>) -> Resu
         if !waits || is_late {
             let queue = status.queue;
             let why = status.last_error.unwrap_or_else(|| "it is on its way".to_owned());
-            return Err(ReplicaFailure::Failed(format!("{queue} steps are not sent: {why}")).into());
+            return Err(ReplicaFailure::Failed(format!("{queue} rows are not sent: {why}")).into());
         }
         std::thread::park_timeout(LOOK);
     }
@@ -93,7 +95,7 @@ pub(super) fn drain(place: Place<'_>, waits: bool, timeout: Option<u64>) -> Resu
 fn status(place: &Place<'_>, json: bool) -> Result<(), Failure> {
     let mut lines = Vec::new();
     let asked = if place.data.exists() {
-        ask(place.data, Question::Status, &mut |line| lines.push(line.to_owned()))?
+        ask(place.data, Question::Status, &mut |told| lines.extend(line(told)))?
     } else {
         // Of what is not there nothing waits.
         Some(Ending::Done(true))
@@ -125,6 +127,37 @@ fn status(place: &Place<'_>, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+fn conflicts(place: &Place<'_>, json: bool) -> Result<(), Failure> {
+    let show = |conflict: &str| match sync::conflict_for_people(conflict) {
+        Some(line) if !json => say(&line),
+        _ => say(conflict),
+    };
+    if !place.data.exists() {
+        return Ok(());
+    }
+    let heard = &mut |told: Told<'_>| line(told).iter().for_each(|line| show(line));
+    // What was kept is here, whether a server has the file, with PostgreSQL or without, or none.
+    match ask(place.data, Question::Conflicts, heard)? {
+        Some(Ending::Done(_)) => Ok(()),
+        Some(Ending::Failed(why)) => Err(ReplicaFailure::Failed(why).into()),
+        None => place.with_store(|store| {
+            let status = SyncStatus::new(store, Clock::system());
+            let shown = status.conflicts(&mut |conflict| {
+                show(conflict);
+                true
+            });
+            shown.map_err(|error| ReplicaFailure::Failed(error.to_string()).into())
+        }),
+    }
+}
+
+fn line(told: Told<'_>) -> Option<String> {
+    match told {
+        Told::Line(line) => Some(line.to_owned()),
+        Told::Progress(..) => None,
+    }
+}
+
 impl Place<'_> {
     fn known(&self) -> Result<Target, Failure> {
         self.target.clone().ok_or(ReplicaFailure::NotConfigured.into())
@@ -140,10 +173,13 @@ impl Place<'_> {
 
     /// Has `order` done: by the server, if one has the file, else here.
     fn order(&self, order: Order, not_well: &'static str) -> Result<(), Failure> {
-        let ending = match ask(self.data, Question::Order(order), &mut say)? {
+        let mut shown = Progress::new(Tell::Stdout);
+        let mut each = |told: Told<'_>| shown.hear(news(told));
+        let ending = match ask(self.data, Question::Order(order), &mut each)? {
             Some(ending) => ending,
-            None => self.do_here(order)?,
+            None => self.do_here(order, &mut each)?,
         };
+        drop(shown);
         match ending {
             Ending::Done(true) => Ok(()),
             Ending::Done(false) => Err(ReplicaFailure::NotWell(not_well).into()),
@@ -151,14 +187,14 @@ impl Place<'_> {
         }
     }
 
-    fn do_here(&self, order: Order) -> Result<Ending, Failure> {
+    fn do_here(&self, order: Order, each: &mut dyn FnMut(Told<'_>)) -> Result<Ending, Failure> {
         let target = self.known()?;
         self.with_store(|store| {
             let replica = Replica::new(target, store, Clock::system())?;
             run(async {
                 let (answers, said) = mpsc::channel(64);
                 let doing = Box::pin(replica.run_once(order, answers));
-                let (done, ending) = tokio::join!(doing, hear(said));
+                let (done, ending) = tokio::join!(doing, hear(said, each));
                 done.map(|()| ending).map_err(failed)
             })
         })
@@ -179,8 +215,9 @@ impl Place<'_> {
     /// How the replica of a running server is doing; `None` if no server has the file.
     fn ask_status(&self) -> Result<Option<Status>, Failure> {
         let mut status = None;
-        let ending = ask(self.data, Question::Status, &mut |line| {
-            status = status.take().or_else(|| serde_json::from_str(line).ok());
+        let ending = ask(self.data, Question::Status, &mut |told| {
+            let read = line(told).and_then(|line| serde_json::from_str(&line).ok());
+            status = status.take().or(read);
         })?;
         match ending {
             None => Ok(None),
@@ -190,10 +227,20 @@ impl Place<'_> {
     }
 }
 
+/// As a bar shows it.
+fn news(told: Told<'_>) -> News<'_> {
+    match told {
+        Told::Line(line) => News::Problem(line),
+        Told::Progress(done, of) => {
+            News::Progress { verb: "taking", done, of: Some(of), unit: Unit::Records }
+        }
+    }
+}
+
 fn ask(
     data: &Path,
     question: Question,
-    each: &mut dyn FnMut(&str),
+    each: &mut dyn FnMut(Told<'_>),
 ) -> Result<Option<Ending>, Failure> {
     ask_replica(data, question, each).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -204,12 +251,13 @@ fn ask(
     })
 }
 
-/// Says what is said; gives how it ended.
-async fn hear(mut said: mpsc::Receiver<Answer>) -> Ending {
+/// Shows what is said; gives how it ended.
+async fn hear(mut said: mpsc::Receiver<Answer>, each: &mut dyn FnMut(Told<'_>)) -> Ending {
     let mut ending = Ending::Failed("it broke off".to_owned());
     while let Some(answer) = said.recv().await {
         match answer {
-            Answer::Said(line) => say(&line),
+            Answer::Said(line) => each(Told::Line(&line)),
+            Answer::Progress { done, of } => each(Told::Progress(done, of)),
             Answer::Done(is_well) => ending = Ending::Done(is_well),
             Answer::Failed(why) => ending = Ending::Failed(why),
         }

@@ -1,5 +1,5 @@
 //! What is asked of the replica: one line names it, and lines of text come back: `> ` what is said,
-//! `= ` how it ended, `! ` why it could not be done.
+//! `~ ` how far it is, `= ` how it ended, `! ` why it could not be done.
 
 use std::io::{self, BufRead as _, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -26,8 +26,19 @@ const ORDERS: [(&str, Order); 5] = [
 pub enum Question {
     /// How it is doing: a line of JSON, then one for each of the first refused rows.
     Status,
+    /// What lost against other changes: a line of JSON each.
+    Conflicts,
     /// To do something.
     Order(Order),
+}
+
+/// What it says meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// A line for whoever asked.
+    Line(&'a str),
+    /// So many rows are done, of about so many.
+    Progress(u64, u64),
 }
 
 /// How it ended.
@@ -43,6 +54,7 @@ impl Question {
     fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Conflicts => "conflicts",
             Self::Order(order) => {
                 ORDERS.iter().find(|(_, other)| *other == order).map_or("", |(name, _)| name)
             }
@@ -50,8 +62,10 @@ impl Question {
     }
 
     fn parse(name: &str) -> Option<Self> {
-        if name == Self::Status.name() {
-            return Some(Self::Status);
+        if let Some(question) =
+            [Self::Status, Self::Conflicts].into_iter().find(|question| question.name() == name)
+        {
+            return Some(question);
         }
         ORDERS.iter().find(|(other, _)| *other == name).map(|(_, order)| Self::Order(*order))
     }
@@ -68,19 +82,34 @@ pub(super) fn answer(
     };
     match Question::parse(question) {
         None => end(out, Ending::Failed("the server is of another release".to_owned())),
-        Some(Question::Status) => {
-            let lines = replica.status().lines();
-            match lines {
-                Ok(lines) => lines.iter().try_for_each(|line| say(out, line))?,
-                Err(error) => return end(out, Ending::Failed(error.to_string())),
+        Some(Question::Status) => match replica.status().lines() {
+            Ok(lines) => {
+                lines.iter().try_for_each(|line| say(out, line))?;
+                end(out, Ending::Done(true))
             }
-            end(out, Ending::Done(true))
+            Err(error) => end(out, Ending::Failed(error.to_string())),
+        },
+        Some(Question::Conflicts) => {
+            let mut said = Ok(());
+            let shown = replica.status().conflicts(&mut |line| {
+                said = say(out, line);
+                said.is_ok()
+            });
+            said?;
+            match shown {
+                Ok(()) => end(out, Ending::Done(true)),
+                Err(error) => end(out, Ending::Failed(error.to_string())),
+            }
         }
         Some(Question::Order(order)) => {
             let mut answers = replica.ask(order);
             while let Some(answer) = answers.blocking_recv() {
                 match answer {
                     Answer::Said(line) => say(out, &line)?,
+                    Answer::Progress { done, of } => {
+                        writeln!(out, "~ {done} {of}")?;
+                        out.flush()?;
+                    }
                     Answer::Done(is_well) => return end(out, Ending::Done(is_well)),
                     Answer::Failed(why) => return end(out, Ending::Failed(why)),
                 }
@@ -102,8 +131,7 @@ fn end(out: &mut impl Write, ending: Ending) -> io::Result<()> {
     }
 }
 
-/// Asks the server of the data file at `data`; shows `each` line that it says, and gives how it
-/// ended. `None` if no server has the file.
+/// Asks the server of the data file at `data`; shows `each` what it says, and gives how it ended. `None` if no server has the file.
 ///
 /// # Errors
 /// What the system says when there is no such file or the server cannot be asked, and when it
@@ -111,7 +139,7 @@ fn end(out: &mut impl Write, ending: Ending) -> io::Result<()> {
 pub fn ask_replica(
     data: &Path,
     question: Question,
-    each: &mut dyn FnMut(&str),
+    each: &mut dyn FnMut(Told<'_>),
 ) -> io::Result<Option<Ending>> {
     let mut stream = match UnixStream::connect(socket_path(data)?) {
         Ok(stream) => stream,
@@ -132,7 +160,13 @@ pub fn ask_replica(
     for line in BufReader::new(stream).lines() {
         let line = line?;
         match line.split_at_checked(2) {
-            Some(("> ", text)) => each(text),
+            Some(("> ", text)) => each(Told::Line(text)),
+            Some(("~ ", text)) => {
+                let numbers = text.split_once(' ').map(|(done, of)| (done.parse(), of.parse()));
+                if let Some((Ok(done), Ok(of))) = numbers {
+                    each(Told::Progress(done, of));
+                }
+            }
             Some(("= ", text)) => return Ok(Some(Ending::Done(text == "true"))),
             Some(("! ", text)) => return Ok(Some(Ending::Failed(text.to_owned()))),
             _ => break,
@@ -148,7 +182,7 @@ mod tests {
     #[test]
     fn every_question_is_understood() {
         let orders = ORDERS.into_iter().map(|(_, order)| Question::Order(order));
-        for question in orders.chain([Question::Status]) {
+        for question in orders.chain([Question::Status, Question::Conflicts]) {
             assert_eq!(Question::parse(question.name()), Some(question));
         }
         assert_eq!(Question::parse(""), None);

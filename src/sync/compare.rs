@@ -10,6 +10,7 @@ use md5::{Digest as _, Md5};
 use tokio_postgres::types::Type;
 
 use crate::model::{Message, MessageId, SessionId, Timestamp};
+use crate::sessions::merge;
 use crate::store::notes::{self as keys, Base};
 use crate::store::{SessionRef, Store, StoreError, Touched};
 
@@ -61,8 +62,8 @@ pub(super) struct Messages {
     pub(super) here: Vec<(MessageId, Timestamp)>,
     /// There alone, or other texts of what was not edited here.
     pub(super) there: Vec<String>,
-    /// Edited here, and not there.
-    pub(super) edited: Vec<Timestamp>,
+    /// Edited here, and another text there.
+    pub(super) edited: Vec<(String, Timestamp)>,
 }
 
 /// A page of what was compared.
@@ -244,15 +245,12 @@ fn messages_of(
         there.into_iter().map(|message| (message.id, message.print)).collect();
     let refused = refused(store, &session.id)?;
     let mut differs = Messages::default();
-    each_message(store, session, |place, id, content, is_edited| {
-        let ours = u128::from_be_bytes(Md5::digest(content.as_bytes()).into());
-        match there.remove(id) {
-            Some(theirs) if theirs == ours => {}
-            Some(_) if is_edited => differs.edited.push(place),
-            Some(_) => differs.there.push(id.to_owned()),
-            None if refused.contains(id) => {}
-            None => differs.here.extend(MessageId::parse(id).ok().map(|id| (id, place))),
-        }
+    each_message(store, session, |place, id, content, is_edited| match there.remove(id) {
+        Some(theirs) if theirs == merge::print(content) => {}
+        Some(_) if is_edited => differs.edited.push((id.to_owned(), place)),
+        Some(_) => differs.there.push(id.to_owned()),
+        None if refused.contains(id) => {}
+        None => differs.here.extend(MessageId::parse(id).ok().map(|id| (id, place))),
     })?;
     differs.there.extend(there.into_keys());
     Ok(differs)

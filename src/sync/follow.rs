@@ -26,36 +26,81 @@ const COMPARE_TIMES: u32 = 8;
 /// How often is noted how far was followed where nothing happened.
 const NOTE: Duration = Duration::from_mins(1);
 
+/// What is known there of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// What it needs of the outbox is there.
+    Known,
+    /// It was away for so long that what it needs may be gone.
+    Forgotten,
+    /// Not what it was told: these tables come from a copy.
+    Lost,
+}
+
 impl Replica {
-    /// Takes what others did, if it is time to look; `accept` says that much may be deleted here.
-    pub(super) async fn pull(&mut self, link: &Link, accept: bool) -> Result<u64, SyncError> {
+    /// Takes what others did; `accept` says that much may be deleted here. Gives how many rows that
+    /// were, and whether both sides were compared as a whole for it.
+    pub(super) async fn pull(
+        &mut self,
+        link: &Link,
+        accept: bool,
+    ) -> Result<(u64, bool), SyncError> {
         if self.paused && !accept {
-            return Ok(0);
+            return Ok((0, false));
         }
-        let (now, installed) = outbox::now(link).await?;
+        let (mut now, installed) = outbox::now(link).await?;
         self.installed = installed;
         self.status.set_installed(installed);
         let incarnation = incarnation(link, installed).await?;
         let is_known = self.followed.log == self.store.log_id()
             && self.followed.incarnation == incarnation
             && !outbox::went_back(&self.followed.from, &now);
-        let is_known = is_known && (!installed || self.mark_holds(link).await?);
-        let taken = if installed && is_known && !self.followed.from.is_empty() {
-            self.pull_outbox(link, &now, accept).await?
+        let standing = if installed { self.standing(link).await? } else { Standing::Known };
+        let is_known = is_known && standing != Standing::Lost;
+        if !is_known {
+            self.followed.from.clear();
+        }
+        let is_whole = standing == Standing::Forgotten || self.followed.from.is_empty();
+        let taken = if is_whole {
+            if installed {
+                self.register(link, &mut now).await?;
+            }
+            // What is missing may have been lost where the other side is another than it was.
+            let missing = if is_known { Missing::Deleted } else { Missing::Lost };
+            self.compare(link, missing, accept).await?
         } else {
-            self.compare(link, (is_known, installed), accept).await?
+            self.pull_outbox(link, &now, accept).await?
         };
         if self.paused {
-            return Ok(taken);
+            return Ok((taken, is_whole));
         }
-        let is_new = !is_known || (self.followed.from.is_empty() && installed);
         self.followed.log = self.store.log_id();
         self.followed.incarnation = incarnation;
-        self.followed.from = now;
-        if is_new || taken > 0 || self.noted.elapsed() >= NOTE {
+        self.followed.from = if self.is_told_from(&now) { now } else { String::new() };
+        if (is_whole && (installed || !is_known)) || taken > 0 || self.noted.elapsed() >= NOTE {
             self.save_followed(link).await?;
         }
-        Ok(taken)
+        Ok((taken, is_whole))
+    }
+
+    /// Has the outbox keep what other nodes do for us too, and sets `now` to a snapshot of after that.
+    async fn register(&mut self, link: &Link, now: &mut String) -> Result<(), SyncError> {
+        if self.registered.is_none() {
+            outbox::register(link).await?;
+            (*now, _) = outbox::now(link).await?;
+            self.registered = Some(now.clone());
+        }
+        Ok(())
+    }
+
+    /// Whether the outbox tells everything that was not to be seen in `now`: all who did not know of
+    /// us, when they wrote, have come to their end.
+    fn is_told_from(&mut self, now: &str) -> bool {
+        let is_told = self.registered.as_ref().is_none_or(|then| outbox::is_behind(now, then));
+        if is_told {
+            self.registered = None;
+        }
+        is_told
     }
 
     async fn pull_outbox(
@@ -72,18 +117,23 @@ impl Replica {
         }
         let node = link.node().to_owned();
         let span = Span { from: &from, to: now, node: &node };
+        let stored = self.store.stored();
+        self.followed.known = stored.sessions + stored.messages;
         let gone = outbox::gone(link, &span).await?;
         if is_too_many(gone, self.followed.known) && !accept {
-            self.pause(gone);
-            return Ok(0);
+            // What was made there in the same time, and never was here, is nobody's loss.
+            let gone = outbox::gone_from_here(link, &self.store, &span).await?;
+            if is_too_many(gone, self.followed.known) {
+                self.pause(gone);
+                return Ok(0);
+            }
         }
-        let taker = Taker { link, store: &self.store, installed: true };
+        let taker = self.taker(link);
         let (mut outcome, truncated) = outbox::follow(&taker, &span).await?;
         let again = std::mem::take(&mut outcome.again);
         if !again.is_empty() {
             self.sender(link).send(again).await?;
         }
-        self.followed.known = (self.followed.known + outcome.rows).saturating_sub(gone);
         if truncated {
             let reconciled = self.reconcile(link, (Missing::Deleted, accept)).await?;
             outcome.rows += reconciled.taken;
@@ -96,17 +146,16 @@ impl Replica {
     async fn compare(
         &mut self,
         link: &Link,
-        (is_known, installed): (bool, bool),
+        missing: Missing,
         accept: bool,
     ) -> Result<u64, SyncError> {
-        // What is missing may have been lost where the other side is another than it was.
-        let missing = if is_known && !installed { Missing::Deleted } else { Missing::Lost };
-        if !is_known {
+        if self.installed || missing == Missing::Lost {
             info!("PostgreSQL: comparing both sides as a whole");
         }
         let began = Instant::now();
         let reconciled = self.reconcile(link, (missing, accept)).await?;
-        let pause = if installed { LOOK } else { COMPARE.max(began.elapsed() * COMPARE_TIMES) };
+        let is_last = self.installed && missing == Missing::Lost;
+        let pause = if is_last { LOOK } else { COMPARE.max(began.elapsed() * COMPARE_TIMES) };
         self.next_pull = Instant::now() + pause;
         self.status.pulled();
         Ok(reconciled.taken)
@@ -118,7 +167,8 @@ impl Replica {
         link: &Link,
         how: (Missing, bool),
     ) -> Result<Reconciled, SyncError> {
-        let taker = Taker { link, store: &self.store, installed: self.installed };
+        let progress = self.progress.as_ref();
+        let taker = Taker { link, store: &self.store, installed: self.installed, progress };
         let mut sender = Sender {
             link,
             store: &self.store,
@@ -153,24 +203,35 @@ impl Replica {
         self.status.pause(None);
     }
 
-    /// Whether the mark that was left there is there still: a copy of before has an older one.
-    async fn mark_holds(&mut self, link: &Link) -> Result<bool, SyncError> {
+    /// What is known of us there: whether the mark that was left is there still, of which a copy of
+    /// before has an older one, and whether we were away for so long that others did not wait.
+    async fn standing(&mut self, link: &Link) -> Result<Standing, SyncError> {
         if std::mem::replace(&mut self.mark_checked, true) {
-            return Ok(true);
+            return Ok(Standing::Known);
         }
-        let statement = "select n.mark from orion_chat.nodes n where n.node = $1";
+        let statement = "select n.mark, n.followed is null from orion_chat.nodes n\
+            \x20where n.node = $1";
         let node = link.node();
         let parameters = [(&node as _, tokio_postgres::types::Type::TEXT)];
         let rows = link.query("the nodes", statement, &parameters).await?;
-        let mark = rows.first().map(|row| get::<i64>(row, 0)).transpose()?.unwrap_or(0);
-        Ok(mark >= self.followed.mark)
+        let Some(row) = rows.first() else {
+            let is_new = self.followed.mark == 0;
+            return Ok(if is_new { Standing::Known } else { Standing::Lost });
+        };
+        Ok(match (get::<i64>(row, 0)? >= self.followed.mark, get(row, 1)?) {
+            (false, _) => Standing::Lost,
+            (true, true) => Standing::Forgotten,
+            (true, false) => Standing::Known,
+        })
     }
 
     /// Notes how far was followed: there first, so that here is never more.
     async fn save_followed(&mut self, link: &Link) -> Result<(), SyncError> {
         if self.installed {
             self.followed.mark = outbox::leave_mark(link, &self.followed.from).await?;
-            outbox::prune(link, &self.followed.from).await?;
+            if !self.followed.from.is_empty() {
+                outbox::prune(link, &self.followed.from).await?;
+            }
         }
         self.noted = Instant::now();
         let followed: Followed = self.followed.clone();

@@ -1,8 +1,10 @@
 //! A connection with its statements: unnamed ones, so that a pooler may give each transaction
 //! another connection of its own.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
@@ -26,16 +28,31 @@ pub(super) struct Link {
     client: Client,
     /// Who we are, for triggers to know.
     node: String,
+    /// Whether a commit of ours was seen.
+    committed: AtomicBool,
+    /// The type of roles there, as SQL writes it.
+    role_type: OnceCell<String>,
 }
 
 impl Link {
     pub(super) fn new(client: Client, node: String) -> Self {
-        Self { client, node }
+        Self { client, node, committed: AtomicBool::new(false), role_type: OnceCell::new() }
     }
 
     /// Who we are.
     pub(super) fn node(&self) -> &str {
         &self.node
+    }
+
+    /// The type of roles there, as SQL writes it: text, or an enumeration.
+    pub(super) async fn role_type(&self) -> Result<&str, SyncError> {
+        let ask = async || {
+            let statement = "select a.atttypid::regtype::text from pg_attribute a\
+                \x20where a.attrelid = 'chat_messages'::regclass and a.attname = 'role'";
+            let rows = self.query("the tables", statement, &[]).await?;
+            Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or("text".to_owned()))
+        };
+        self.role_type.get_or_try_init(ask).await.map(String::as_str)
     }
 
     /// Begins a transaction of ours, whose statements end in time.
@@ -50,7 +67,14 @@ impl Link {
     }
 
     pub(super) async fn commit(&self) -> Result<(), SyncError> {
-        self.run("COMMIT").await
+        self.run("COMMIT").await?;
+        self.committed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether a commit of ours was seen: then something was sent, whatever happened next.
+    pub(super) fn has_committed(&self) -> bool {
+        self.committed.load(Ordering::Relaxed)
     }
 
     /// Undoes the transaction; nothing is left to do where that fails.
@@ -75,7 +99,7 @@ impl Link {
         let answer = async { Ok(self.client.query_typed(statement, parameters).await?) };
         let rows = in_time(LONG, answer).await.map_err(|error| error.about(what));
         match rows {
-            Ok(rows) => self.commit().await.map(|()| rows),
+            Ok(rows) => self.run("COMMIT").await.map(|()| rows),
             Err(error) => {
                 self.rollback().await;
                 Err(error)

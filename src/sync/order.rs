@@ -1,5 +1,7 @@
 //! What can be asked of the replica, and what it says meanwhile.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::sync::mpsc;
 
 use super::{SyncError, SyncStatus};
@@ -25,6 +27,13 @@ pub enum Order {
 pub enum Answer {
     /// A line for whoever asked.
     Said(String),
+    /// So many rows are looked at or taken, of about so many.
+    Progress {
+        /// How many.
+        done: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// It is done; whether everything is as it should be.
     Done(bool),
     /// It could not be done.
@@ -63,7 +72,29 @@ impl Handle {
     }
 }
 
+/// How far an order is, for whoever gave it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    answers: mpsc::Sender<Answer>,
+    done: AtomicU64,
+    of: u64,
+}
+
+impl Progress {
+    /// Counts rows that were looked at or taken.
+    pub(super) fn add(&self, rows: u64) {
+        let done = self.done.fetch_add(rows, Ordering::Relaxed) + rows;
+        // Who does not listen as quickly hears of the next.
+        let _unheard = self.answers.try_send(Answer::Progress { done, of: self.of });
+    }
+}
+
 impl Request {
+    /// Tells whoever asked how far it is, of about so many rows.
+    pub(super) fn progress(&self, of: u64) -> Progress {
+        Progress { answers: self.answers.clone(), done: AtomicU64::new(0), of }
+    }
+
     /// Says a line to whoever may have gone away.
     pub(super) async fn say(&self, line: String) {
         let _gone = self.answers.send(Answer::Said(line)).await;

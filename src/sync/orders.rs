@@ -9,6 +9,7 @@ use super::link::Link;
 use super::notes::{self, Letter};
 use super::order::{Order, Request};
 use super::reconcile::Missing;
+use super::theirs;
 use super::{Replica, SyncError};
 
 /// How many refused rows are sent again at once.
@@ -40,11 +41,10 @@ impl Replica {
         if accept {
             self.resume();
         }
-        let mut taken = self.pull(link, accept).await?;
-        if !self.paused {
-            let missing = if self.installed { Missing::Lost } else { Missing::Deleted };
-            taken += self.reconcile(link, (missing, accept)).await?.taken;
-        }
+        self.progress = Some(request.progress(theirs::count(link).await?));
+        let taken = self.pull_whole(link, accept).await;
+        self.progress = None;
+        let taken = taken?;
         while self.push(link).await? {}
         if let Some(why) = self.status.paused() {
             request.say(why).await;
@@ -52,6 +52,14 @@ impl Replica {
         }
         request.say(format!("{taken} rows changed here")).await;
         Ok(true)
+    }
+
+    async fn pull_whole(&mut self, link: &Link, accept: bool) -> Result<u64, SyncError> {
+        let (mut taken, is_whole) = self.pull(link, accept).await?;
+        if !self.paused && !is_whole {
+            taken += self.reconcile(link, (Missing::Lost, accept)).await?.taken;
+        }
+        Ok(taken)
     }
 
     async fn retry(&mut self, link: &Link, request: &Request) -> Result<bool, SyncError> {
@@ -175,7 +183,7 @@ impl Replica {
             for (count, text) in [
                 (differs.here.len(), "messages are here alone"),
                 (differs.there.len(), "messages are there alone, or say something else there"),
-                (differs.edited.len(), "messages were edited here, and not there"),
+                (differs.edited.len(), "messages were edited here, and say something else there"),
             ] {
                 what.extend((count > 0).then(|| format!("{count} {text}")));
             }

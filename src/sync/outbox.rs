@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use tokio_postgres::types::Type;
 
 use crate::model::{MessageId, SessionId, Timestamp};
-use crate::store::Touched;
+use crate::store::{ReadTx, Store, StoreError, Touched};
 
 use super::SyncError;
 use super::link::Link;
@@ -64,6 +64,41 @@ pub(super) async fn gone(link: &Link, span: &Span<'_>) -> Result<u64, SyncError>
     Ok(u64::try_from(gone).unwrap_or(0))
 }
 
+/// How many of the rows that were deleted in the span are here.
+pub(super) async fn gone_from_here(
+    link: &Link,
+    store: &Store,
+    span: &Span<'_>,
+) -> Result<u64, SyncError> {
+    let (mut gone, mut after) = (0, ("0".to_owned(), 0));
+    loop {
+        let page = read(link, span, &after).await?;
+        gone += store.read(|tx| page.gone_from(tx))?;
+        match page.last {
+            Some(last) if page.rows == PAGE => after = last,
+            _ => return Ok(gone),
+        }
+    }
+}
+
+impl Page {
+    fn gone_from(&self, tx: ReadTx<'_>) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        for (id, _) in &self.sessions_gone {
+            gone += u64::from(tx.session(id)?.is_some());
+        }
+        for (id, messages) in &self.messages_gone {
+            let Some(session) = tx.session(id)? else {
+                continue;
+            };
+            for message in messages {
+                gone += u64::from(tx.message(&session, message)?.is_some());
+            }
+        }
+        Ok(gone)
+    }
+}
+
 /// Takes all changes of the span; tells too whether everything was removed at once.
 pub(super) async fn follow(taker: &Taker<'_>, span: &Span<'_>) -> Result<(Taken, bool), SyncError> {
     let (mut outcome, mut truncated) = (Taken::default(), false);
@@ -104,7 +139,7 @@ async fn read(link: &Link, span: &Span<'_>, after: &(String, i64)) -> Result<Pag
         page.last = Some((get(row, 0)?, get(row, 1)?));
         let (kind, session): (&str, String) = (get(row, 2)?, get(row, 3)?);
         let message: Option<String> = get(row, 4)?;
-        let at = Timestamp::from_micros(u64::try_from(get::<i64>(row, 5)?).unwrap_or(0));
+        let at = micros(get(row, 5)?);
         let session_id = SessionId::parse(&session);
         match (kind, message, session_id) {
             ("s", ..) => {
@@ -139,6 +174,19 @@ async fn take(taker: &Taker<'_>, page: Page) -> Result<Taken, SyncError> {
     Ok(outcome)
 }
 
+/// When others put these messages there last, as far as is known still: what was not followed is.
+pub(super) async fn put_at(
+    link: &Link,
+    ids: &[&str],
+) -> Result<HashMap<String, Timestamp>, SyncError> {
+    let statement = "select o.message_id, max(o.at) from orion_chat.outbox o\
+        \x20where o.kind = 'm' and o.node <> $2 and o.message_id = any($1) group by 1";
+    let node = link.node();
+    let parameters = [(&ids as _, Type::TEXT_ARRAY), (&node as _, Type::TEXT)];
+    let rows = link.query("the outbox", statement, &parameters).await?;
+    rows.iter().map(|row| Ok((get(row, 0)?, micros(get(row, 1)?)))).collect()
+}
+
 /// The snapshot of now, and whether the extra schema is there.
 pub(super) async fn now(link: &Link) -> Result<(String, bool), SyncError> {
     let statement = "select case when to_regclass('orion_chat.outbox') is null then ''\
@@ -149,28 +197,49 @@ pub(super) async fn now(link: &Link) -> Result<(String, bool), SyncError> {
     Ok((snapshot, is_there))
 }
 
+fn micros(at: i64) -> Timestamp {
+    Timestamp::from_micros(u64::try_from(at).unwrap_or(0))
+}
+
 /// Whether `now` comes before `then`: the server has gone back in time since, or is another.
 pub(super) fn went_back(then: &str, now: &str) -> bool {
-    let newest = |snapshot: &str| {
-        snapshot.split(':').nth(1).and_then(|xmax| xmax.parse::<u64>().ok()).unwrap_or(0)
-    };
-    newest(now) < newest(then)
+    part(now, 1) < part(then, 1)
+}
+
+/// Whether all that was going on at `then` had come to its end at `now`.
+pub(super) fn is_behind(now: &str, then: &str) -> bool {
+    part(now, 0) >= part(then, 1)
+}
+
+/// Has the outbox keep for us too what other nodes do from now on.
+pub(super) async fn register(link: &Link) -> Result<(), SyncError> {
+    let statement = "insert into orion_chat.nodes (node, mark, followed, seen_at)\
+        \x20values ($1, 0, pg_current_snapshot()::text, now()) on conflict (node) do nothing";
+    link.query("the nodes", statement, &[(&link.node(), Type::TEXT)]).await?;
+    Ok(())
+}
+
+/// A part of a snapshot: its oldest transaction that was going on, or the first that had not begun.
+fn part(snapshot: &str, part: usize) -> u64 {
+    snapshot.split(':').nth(part).and_then(|xid| xid.parse().ok()).unwrap_or(0)
 }
 
 /// Leaves a mark that is greater than the one before, and how far was followed; gives the mark.
 pub(super) async fn leave_mark(link: &Link, from: &str) -> Result<i64, SyncError> {
     let statement = "insert into orion_chat.nodes as n (node, mark, followed, seen_at)\
-        \x20values ($1, 1, $2, now()) on conflict (node) do update set mark = n.mark + 1,\
-        \x20followed = excluded.followed, seen_at = excluded.seen_at returning n.mark";
+        \x20values ($1, 1, nullif($2, ''), now()) on conflict (node) do update set mark = n.mark + 1,\
+        \x20followed = coalesce(excluded.followed, n.followed), seen_at = excluded.seen_at returning n.mark";
     let node = link.node();
     let parameters = [(&node as _, Type::TEXT), (&from as _, Type::TEXT)];
     let rows = link.query("the nodes", statement, &parameters).await?;
     rows.first().map_or(Ok(0), |row| get(row, 0))
 }
 
-/// Removes what was followed.
+/// Removes what all followed; who was not seen for a week is not waited for, and told so.
 pub(super) async fn prune(link: &Link, from: &str) -> Result<(), SyncError> {
-    let statement = "delete from orion_chat.outbox o using (select min(xmin_of_node) as xmin\
+    let statement = "with forgotten as (update orion_chat.nodes set followed = null\
+        \x20where seen_at <= now() - interval '7 days' and followed is not null)\
+        \x20delete from orion_chat.outbox o using (select min(xmin_of_node) as xmin\
         \x20from (select pg_snapshot_xmin(coalesce(n.followed, $1)::pg_snapshot) as xmin_of_node\
         \x20from orion_chat.nodes n where n.seen_at > now() - interval '7 days') n) n\
         \x20where o.xid < n.xmin";
@@ -181,6 +250,12 @@ pub(super) async fn prune(link: &Link, from: &str) -> Result<(), SyncError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_going_on_is_over_when_only_newer_transactions_are() {
+        assert!(is_behind("9:9:", "9:9:") && is_behind("10:12:10", "7:10:7"));
+        assert!(!is_behind("7:12:7", "7:10:7") && !is_behind("9:9:", "9:10:9"));
+    }
 
     #[test]
     fn a_server_that_went_back_is_known_by_its_transactions() {

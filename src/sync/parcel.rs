@@ -7,6 +7,7 @@ use std::ops::{Bound, ControlFlow};
 use serde_json::value::RawValue;
 
 use crate::model::{Message, MessageId, Role, Session, SessionId, Timestamp, UserId};
+use crate::sessions::merge;
 use crate::store::notes::{self as keys, Base};
 use crate::store::{ReadTx, SessionRef, Store, StoreError, Touched};
 
@@ -74,7 +75,19 @@ pub(super) struct MessageRow {
     /// JSON.
     pub(super) metadata: String,
     pub(super) at: Timestamp,
-    pub(super) is_edited: bool,
+    /// How it was edited here since both sides were the same, if it was.
+    pub(super) edit: Option<Edit>,
+}
+
+/// An edit of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edit {
+    /// The session's number.
+    pub(super) number: u64,
+    /// When, in microseconds.
+    pub(super) at: u64,
+    /// The fingerprint of the text that both sides had, if it is known.
+    pub(super) base: Option<u128>,
 }
 
 impl SessionRow {
@@ -126,7 +139,9 @@ impl Parcel {
                     found = Some(json.to_vec());
                     ControlFlow::Break(())
                 })?;
-                let row = found.map(|json| message_row(&json, user_id, *place)).transpose()?;
+                let base = tx.note(&keys::edit(*number, *place))?;
+                let base = base.and_then(|note| Base::of(&note));
+                let row = found.map(|json| message_row(&json, of, (*place, base))).transpose()?;
                 if let Some(row) = row
                     // What is left of a deleted session is none of a new one of its id.
                     && tx.session(&row.session_id)?.is_some_and(|it| it.number == *number)
@@ -210,13 +225,15 @@ fn whole(
 /// The message that stands at `place`, to be sent.
 pub(super) fn message_row(
     json: &[u8],
-    user_id: &UserId,
-    place: Timestamp,
+    (user_id, number): (&UserId, u64),
+    (place, base): (Timestamp, Option<Base>),
 ) -> Result<MessageRow, StoreError> {
     let damaged = || StoreError::Damaged { what: "message", key: place.to_string() };
     let message: Message<'_> = serde_json::from_slice(json).map_err(|_| damaged())?;
     let id = text(&message.id).and_then(|id| MessageId::parse(&id).ok());
     let session_id = text(&message.session_id).and_then(|id| SessionId::parse(&id).ok());
+    let edited_at = merge::edited_here(&message, base).map(Timestamp::as_micros);
+    let base = base.map(|base| base.print);
     Ok(MessageRow {
         id: id.ok_or_else(damaged)?,
         session_id: session_id.ok_or_else(damaged)?,
@@ -225,7 +242,7 @@ pub(super) fn message_row(
         content: text(&message.content).ok_or_else(damaged)?,
         metadata: message.metadata.get().to_owned(),
         at: place,
-        is_edited: message.edited_at.is_some(),
+        edit: edited_at.map(|at| Edit { number, at, base }),
     })
 }
 

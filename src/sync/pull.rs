@@ -6,10 +6,12 @@ use tracing::warn;
 
 use crate::model::{MessageId, SessionId, Timestamp};
 use crate::sessions::merge::{self, Merged, TheirMessage, TheirSession};
-use crate::store::{Store, StoreError, Touched, WriteTx, notes as keys};
+use crate::store::{ReadTx, SessionRef, Store, StoreError, Touched, WriteTx, notes as keys};
 
 use super::SyncError;
 use super::link::Link;
+use super::order::Progress;
+use super::outbox;
 use super::theirs::{self, MessagePrint};
 
 /// How many rows one write takes: a save that waits behind it waits a millisecond or so.
@@ -37,6 +39,7 @@ pub(super) struct Taker<'a> {
     pub(super) link: &'a Link,
     pub(super) store: &'a Store,
     pub(super) installed: bool,
+    pub(super) progress: Option<&'a Progress>,
 }
 
 /// What came of taking.
@@ -60,7 +63,8 @@ impl Taker<'_> {
         let mut by_session = HashMap::new();
         for piece in messages.chunks(FETCH_ROWS) {
             let ids: Vec<_> = piece.iter().map(String::as_str).collect();
-            for (session, said) in theirs::messages(self.link, &ids).await? {
+            for (session, mut said) in theirs::messages(self.link, &ids).await? {
+                self.date(&session, &mut said).await?;
                 by_session.entry(session).or_insert_with(Vec::new).extend(said);
             }
         }
@@ -86,6 +90,30 @@ impl Taker<'_> {
             taken.add(self.write(arrivals).await?);
         }
         Ok(taken)
+    }
+
+    /// Fills in when those messages were put there that were edited here.
+    async fn date(&self, id: &SessionId, said: &mut [TheirMessage]) -> Result<(), SyncError> {
+        if !self.installed {
+            return Ok(());
+        }
+        let Some(session) = self.store.read(|tx| tx.session(id))? else {
+            return Ok(());
+        };
+        let mut edited = Vec::new();
+        for message in said {
+            let is_edited = self.store.read(|tx| is_edited(tx, &session, &message.id))?;
+            edited.extend(is_edited.then_some(message));
+        }
+        if edited.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = edited.iter().map(|message| message.id.as_str()).collect();
+        let times = outbox::put_at(self.link, &ids).await?;
+        for message in edited {
+            message.put_at = times.get(message.id.as_str()).copied();
+        }
+        Ok(())
     }
 
     /// Takes whole sessions.
@@ -135,6 +163,8 @@ impl Taker<'_> {
         let outcomes: Vec<(SessionId, Merged, Option<Timestamp>)> =
             self.store.write("merge", work).await?;
         let mut taken = Taken::default();
+        let rows = outcomes.iter().map(|(_, merged, _)| merged.rows).sum();
+        self.progress.into_iter().for_each(|progress| progress.add(rows));
         for (id, merged, gone) in outcomes {
             taken.rows += merged.rows;
             if merged.is_anothers {
@@ -180,6 +210,14 @@ impl Taker<'_> {
     fn is_here(&self, id: &SessionId) -> bool {
         !matches!(self.store.read(|tx| tx.session(id)), Ok(None))
     }
+}
+
+/// Whether a message is here that was ever edited here.
+fn is_edited(tx: ReadTx<'_>, session: &SessionRef, id: &MessageId) -> Result<bool, StoreError> {
+    let Some(stored) = tx.message(session, id)? else {
+        return Ok(false);
+    };
+    Ok(tx.note(&keys::edit(session.number, stored.place))?.is_some())
 }
 
 /// Which sessions to ask for together, with which of their messages.

@@ -7,6 +7,7 @@ use futures_util::try_join;
 use tracing::warn;
 
 use crate::model::{MessageId, Role, SessionId};
+use crate::sessions::merge;
 use crate::store::notes::{self as keys, Base};
 use crate::store::{Store, StoreError, Touched, WriteTx};
 
@@ -14,7 +15,7 @@ use super::SyncError;
 use super::failure::Kind;
 use super::link::Link;
 use super::notes::{self, Letter};
-use super::parcel::{MessageRow, Parcel, SessionRow};
+use super::parcel::{Edit, MessageRow, Parcel, SessionRow};
 use super::statements::{self, Prints};
 
 /// Sends rows over a connection.
@@ -39,13 +40,17 @@ pub(super) struct Outcome {
     pub(super) rows: u64,
     /// Sessions whose own was changed there too: both sides must be looked at.
     pub(super) unclear: HashSet<SessionId>,
+    /// Messages whose texts were.
+    pub(super) unclear_messages: HashSet<MessageId>,
 }
 
 /// What is to be noted here after a transaction.
 #[derive(Debug, Default)]
 struct Notes {
-    bases: Vec<(u64, Base)>,
+    bases: Vec<(Vec<u8>, Base)>,
     letters: Vec<(Vec<u8>, Option<Letter>)>,
+    /// Of messages that were edited: when, and what is there now.
+    edits: Vec<(Vec<u8>, Base)>,
 }
 
 impl Sender<'_> {
@@ -115,15 +120,17 @@ impl Sender<'_> {
             |row: &&SessionRow| self.restores || row.base.is_none() || spoken.contains(&row.id);
         let new: Vec<_> = sent.iter().copied().filter(may_be_new).collect();
         let link = self.link;
-        let ((), (), inserted, updated, filled, (), kept, ()) = try_join!(
+        // Asked for before, so that nothing comes between the statements of the transaction.
+        link.role_type().await?;
+        let ((), (), inserted, updated, filled, kept, (), ()) = try_join!(
             link.begin(),
             statements::delete_sessions(link, &parcel.sessions_gone),
             statements::insert_sessions(link, &new),
             statements::update_sessions(link, &changed),
             statements::fill_sessions(link, &parcel.sessions),
-            statements::follow_messages(link, &parcel.sessions),
             statements::upsert_messages(link, &parcel.messages),
             statements::delete_messages(link, &parcel.messages_gone),
+            statements::follow_messages(link, &parcel.sessions),
         )?;
         let there = self.look_after_sessions(&sent, inserted, updated, (notes, outcome)).await?;
         if self.installed {
@@ -134,12 +141,16 @@ impl Sender<'_> {
             let base =
                 row.base.filter(|base| filled.is_some_and(|(before, _)| *before == base.print));
             let base = base.zip(filled).map(|(base, (_, after))| Base { print: *after, ..base });
-            notes.bases.extend(base.map(|base| (row.number, base)));
+            notes.bases.extend(base.map(|base| (keys::base(row.number), base)));
         }
+        let mut edited: Vec<_> = parcel.messages.iter().filter(|row| row.edit.is_some()).collect();
         if kept < parcel.messages.len() {
-            self.look_after_messages(&parcel.messages, notes).await?;
+            let there = self.look_after_messages(&parcel.messages, notes).await?;
+            edited.retain(|row| there.get(&row.id) == Some(&merge::print(&row.content)));
+            outcome.unclear_messages.extend(unclear(&parcel.messages, &there));
         }
         self.link.commit().await?;
+        notes.edits.extend(edited.into_iter().filter_map(edit_that_is_there));
         let gone = parcel.sessions_gone.len() + parcel.messages_gone.len();
         outcome.rows += u64::try_from(sent.len() + kept + gone).unwrap_or(u64::MAX);
         self.strike_out(parcel, notes)?;
@@ -170,7 +181,7 @@ impl Sender<'_> {
                 continue;
             };
             new.push(*row);
-            notes.bases.push((row.number, Base { own_at: row.own_at, print: *print }));
+            notes.bases.push((keys::base(row.number), Base { own_at: row.own_at, print: *print }));
             if row.has_letter {
                 notes.letters.push((notes::letter(&row.id, None), None));
             }
@@ -199,12 +210,12 @@ impl Sender<'_> {
         Ok(new)
     }
 
-    /// Notes which messages were not kept.
+    /// Notes which messages were not kept; gives the fingerprints of those that were edited.
     async fn look_after_messages(
         &self,
         messages: &[MessageRow],
         notes: &mut Notes,
-    ) -> Result<(), SyncError> {
+    ) -> Result<HashMap<MessageId, u128>, SyncError> {
         let found = statements::whereabouts(self.link, messages).await?;
         for row in messages.iter().filter(|row| !found.kept.contains(&row.id)) {
             let (state, why) = if found.homeless.contains(&row.session_id) {
@@ -216,7 +227,7 @@ impl Sender<'_> {
             };
             notes.letters.push(letter_of_message(row, state, why));
         }
-        Ok(())
+        Ok(found.prints)
     }
 
     /// Notes that the one row of `parcel` was refused.
@@ -227,7 +238,10 @@ impl Sender<'_> {
         let mut notes = Notes::default();
         match (parcel.messages.as_slice(), parcel.sessions.as_slice()) {
             ([row], _) => {
-                if state == "23514" && !matches!(row.role, Role::User | Role::Assistant) {
+                // A check, or an enumeration.
+                if ["23514", "22P02"].contains(&state.as_str())
+                    && !matches!(row.role, Role::User | Role::Assistant)
+                {
                     self.refused_roles.insert(row.role, (state.clone(), message.clone()));
                 }
                 notes.letters.push(letter_of_message(row, state, message));
@@ -266,8 +280,8 @@ impl Sender<'_> {
     }
 
     async fn save(&self, notes: Notes) -> Result<(), StoreError> {
-        let Notes { bases, letters } = notes;
-        if bases.is_empty() && letters.is_empty() {
+        let Notes { bases, letters, edits } = notes;
+        if bases.is_empty() && letters.is_empty() && edits.is_empty() {
             return Ok(());
         }
         for (key, letter) in
@@ -283,8 +297,12 @@ impl Sender<'_> {
         }
         let work = move |tx: &mut WriteTx<'_>| {
             let now = tx.now().as_micros();
-            for (number, base) in &bases {
-                tx.put_note(&keys::base(*number), Some(&base.to_bytes()));
+            for (key, base) in &bases {
+                tx.put_note(key, Some(&base.to_bytes()));
+            }
+            for (key, sent) in &edits {
+                let known = tx.note(key)?.and_then(|note| Base::of(&note));
+                tx.put_note(key, Some(&after_sending(known, *sent).to_bytes()));
             }
             for (key, letter) in &letters {
                 match letter {
@@ -296,6 +314,28 @@ impl Sender<'_> {
         };
         self.store.write("replica_notes", work).await
     }
+}
+
+/// What is noted of an edit that is there now.
+fn edit_that_is_there(row: &MessageRow) -> Option<(Vec<u8>, Base)> {
+    let Edit { number, at, .. } = row.edit?;
+    let base = Base { own_at: at, print: merge::print(&row.content) };
+    Some((keys::edit(number, row.at), base))
+}
+
+/// What is to be noted of an edit of which `known` is noted, now that `sent` is there.
+fn after_sending(known: Option<Base>, sent: Base) -> Base {
+    // What was edited again meanwhile goes there next.
+    let edited_at = known.map_or(0, |base| base.own_at);
+    Base { own_at: if edited_at == sent.own_at { 0 } else { edited_at }, ..sent }
+}
+
+/// The messages that were edited here, and are there with another text.
+fn unclear(messages: &[MessageRow], there: &HashMap<MessageId, u128>) -> Vec<MessageId> {
+    let is_unclear = |row: &&MessageRow| {
+        there.get(&row.id).is_some_and(|print| *print != merge::print(&row.content))
+    };
+    messages.iter().filter(is_unclear).map(|row| row.id.clone()).collect()
 }
 
 fn letter(

@@ -59,6 +59,7 @@ pub(super) async fn reconcile(
     loop {
         let page = compare::page(taker.link, taker.store, &after).await?;
         reconciled.known += page.rows;
+        taker.progress.into_iter().for_each(|progress| progress.add(page.rows));
         let on_its_way = touched_since(taker.store, looked)?;
         let differences = page.differences.into_iter();
         let differences =
@@ -135,7 +136,11 @@ impl Work {
         wanted.sessions.extend(self.own.into_iter().map(|session| session.id.to_string()));
         for (session, differs) in compare::messages(taker.link, store, self.messages).await? {
             let touch = |place| Touched::Message(session.user_id.clone(), session.number, place);
-            outcome.again.extend(differs.edited.into_iter().map(touch));
+            // Whichever is the later goes to the other side.
+            for (id, place) in differs.edited {
+                outcome.again.push(touch(place));
+                wanted.messages.insert(id);
+            }
             for id in differs.there {
                 match deleted_here(store, &session.id, &id)? {
                     Some(touched) => outcome.again.push(touched),

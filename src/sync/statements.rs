@@ -8,6 +8,7 @@ use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
 
 use crate::model::{MessageId, Role, SessionId, Timestamp};
+use crate::sessions::merge;
 
 use super::SyncError;
 use super::link::Link;
@@ -32,6 +33,28 @@ macro_rules! micros_of {
     };
 }
 pub(super) use micros_of;
+
+/// The sessions whose messages this transaction changed, with `chr(1)` between them.
+macro_rules! changed {
+    () => {
+        "current_setting('orion_chat.changed', true)"
+    };
+}
+
+/// Notes the sessions of which `rows` has rows among those; gives these rows.
+macro_rules! note_changed {
+    ($rows:literal) => {
+        concat!(
+            ", noted as (select set_config('orion_chat.changed', concat_ws(chr(1), ",
+            changed!(),
+            ", string_agg(distinct r.session_id, chr(1))), true) from ",
+            $rows,
+            " r) select r.session_id::text from ",
+            $rows,
+            " r cross join noted"
+        )
+    };
+}
 
 /// Whether session `s` there is the user's who has it here, where addresses are in lower case.
 macro_rules! same_owner {
@@ -174,7 +197,8 @@ pub(super) async fn fill_sessions(
     filled.iter().map(prints).collect()
 }
 
-/// Sets what follows from sessions' messages, where it is something else.
+/// Sets what follows from sessions' messages, where it is something else. Where this transaction does
+/// not change them, they must be as many as here: what is repeated may be of long ago.
 pub(super) async fn follow_messages(link: &Link, rows: &[SessionRow]) -> Result<(), SyncError> {
     if rows.is_empty() {
         return Ok(());
@@ -193,7 +217,10 @@ pub(super) async fn follow_messages(link: &Link, rows: &[SessionRow]) -> Result<
     link.query(
         "sessions' previews",
         concat!(
-            "update chat_sessions s set first_message = x.first_message,",
+            // Counted once at most, and only if somebody asks for it.
+            "with counts as materialized (select m.session_id, count(*) as count",
+            " from chat_messages m where m.session_id = any($1) group by m.session_id)",
+            " update chat_sessions s set first_message = x.first_message,",
             " last_message = x.last_message, message_count = x.count",
             " from unnest($1, $2, $3, $4, $5, $6, $7)",
             " x(id, user_id, first_message, last_message, count, title, metadata)",
@@ -202,6 +229,10 @@ pub(super) async fn follow_messages(link: &Link, rows: &[SessionRow]) -> Result<
             " and (s.first_message, s.last_message, s.message_count)",
             " is distinct from (x.first_message, x.last_message, x.count) and (x.metadata is null",
             " or (s.title, s.metadata) is not distinct from (x.title, x.metadata::jsonb))",
+            " and (s.session_id = any(string_to_array(",
+            changed!(),
+            ", chr(1))) or x.count = coalesce((select c.count from counts c",
+            " where c.session_id = s.session_id), 0))",
             // Whoever holds one is about to change it, and that will be told.
             " and s.session_id in (select h.session_id from chat_sessions h",
             " where h.session_id = any($1) for no key update skip locked)"
@@ -314,13 +345,22 @@ pub(super) async fn upsert_messages(link: &Link, rows: &[MessageRow]) -> Result<
     let contents: Vec<_> = rows.iter().map(|row| row.content.as_str()).collect();
     let metadata: Vec<_> = rows.iter().map(|row| row.metadata.as_str()).collect();
     let times: Vec<_> = rows.iter().map(|row| micros(row.at)).collect();
-    let edited: Vec<_> =
-        rows.iter().filter(|row| row.is_edited).map(|row| row.id.as_str()).collect();
+    let edits = rows.iter().filter_map(|row| Some((row, row.edit?)));
+    let edited: Vec<_> = edits.clone().map(|(row, _)| row.id.as_str()).collect();
+    // An edit takes the place of what it is an edit of, and of nothing else.
+    let replaceable: Vec<_> = edits
+        .flat_map(|(row, edit)| {
+            let prints = [Some(merge::print(&row.content)), edit.base];
+            prints.into_iter().flatten().map(|print| row.id.to_string() + &hex(print))
+        })
+        .collect();
+    let role_type = link.role_type().await?;
     let sent = link.query(
         "messages",
-        concat!(
-            "insert into chat_messages as m (id, message_id, session_id, role, content, metadata,",
-            " created_at) select x.uuid::uuid, x.id, x.session_id, x.role, x.content,",
+        &format!(concat!(
+            "with put as (insert into chat_messages as m",
+            " (id, message_id, session_id, role, content, metadata,",
+            " created_at) select x.uuid::uuid, x.id, x.session_id, x.role::{}, x.content,",
             " x.metadata::jsonb, ",
             time!("x.at"),
             " from unnest($1, $2, $3, $4, $5, $6, $7, $8) with ordinality x(uuid, id, session_id,",
@@ -332,10 +372,13 @@ pub(super) async fn upsert_messages(link: &Link, rows: &[MessageRow]) -> Result<
             " content = case when m.message_id = any($9) then excluded.content else m.content end,",
             " metadata = case when m.message_id = any($9) then excluded.metadata",
             " else m.metadata end, created_at = coalesce(m.created_at, excluded.created_at)",
-            " where m.session_id = excluded.session_id and (m.created_at is null",
+            " where m.session_id = excluded.session_id and (m.message_id <> all($9)",
+            " or m.message_id || md5(m.content) = any($10)) and (m.created_at is null",
             " or (m.message_id = any($9) and (m.content, m.metadata)",
-            " is distinct from (excluded.content, excluded.metadata))) returning 1"
-        ),
+            " is distinct from (excluded.content, excluded.metadata)))",
+            " returning m.session_id)",
+            note_changed!("put")
+        ), role_type),
         &[
             (&uuids, Type::TEXT_ARRAY),
             (&ids, Type::TEXT_ARRAY),
@@ -346,6 +389,7 @@ pub(super) async fn upsert_messages(link: &Link, rows: &[MessageRow]) -> Result<
             (&metadata, Type::TEXT_ARRAY),
             (&times, Type::INT8_ARRAY),
             (&edited, Type::TEXT_ARRAY),
+            (&replaceable, Type::TEXT_ARRAY),
         ],
     ).await?;
     Ok(sent.len())
@@ -363,8 +407,12 @@ pub(super) async fn delete_messages(
     let ids: Vec<_> = gone.iter().map(|(_, id)| id.as_str()).collect();
     link.query(
         "the deletion of messages",
-        "delete from chat_messages m using unnest($1, $2) x(session_id, id)\
-         \x20where m.message_id = x.id and m.session_id = x.session_id",
+        concat!(
+            "with gone as (delete from chat_messages m using unnest($1, $2) x(session_id, id)",
+            " where m.message_id = x.id and m.session_id = x.session_id",
+            " returning m.session_id)",
+            note_changed!("gone")
+        ),
         &[(&sessions, Type::TEXT_ARRAY), (&ids, Type::TEXT_ARRAY)],
     )
     .await?;
@@ -401,6 +449,8 @@ pub(super) struct Whereabouts {
     pub(super) elsewhere: HashSet<MessageId>,
     /// Sessions that are not there, or another user's.
     pub(super) homeless: HashSet<SessionId>,
+    /// The fingerprints of the texts of those that were edited here.
+    pub(super) prints: HashMap<MessageId, u128>,
 }
 
 /// Where these messages are.
@@ -411,17 +461,25 @@ pub(super) async fn whereabouts(
     let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
     let sessions: Vec<_> = rows.iter().map(|row| row.session_id.as_str()).collect();
     let users: Vec<_> = rows.iter().map(|row| row.user_id.as_str()).collect();
+    let edited = rows.iter().filter(|row| row.edit.is_some());
+    let edited: Vec<_> = edited.map(|row| row.id.as_str()).collect();
     let found = link
         .query(
             "messages' whereabouts",
             concat!(
-                "select x.id, x.session_id, s.session_id is not null, m.session_id::text",
+                "select x.id, x.session_id, s.session_id is not null, m.session_id::text,",
+                " case when x.id = any($4) then md5(m.content) end",
                 " from unnest($1, $2, $3) x(id, session_id, user_id)",
                 " left join chat_messages m on m.message_id = x.id",
                 " left join chat_sessions s on s.session_id = x.session_id and ",
                 same_owner!()
             ),
-            &[(&ids, Type::TEXT_ARRAY), (&sessions, Type::TEXT_ARRAY), (&users, Type::TEXT_ARRAY)],
+            &[
+                (&ids, Type::TEXT_ARRAY),
+                (&sessions, Type::TEXT_ARRAY),
+                (&users, Type::TEXT_ARRAY),
+                (&edited, Type::TEXT_ARRAY),
+            ],
         )
         .await?;
     let mut where_they_are = Whereabouts::default();
@@ -432,6 +490,9 @@ pub(super) async fn whereabouts(
             Some(_) => where_they_are.elsewhere.insert(id),
             None => false,
         };
+        if let Some(text) = get::<Option<&str>>(&row, 4)? {
+            where_they_are.prints.insert(message_id(&row, 0)?, print(text));
+        }
         if !get::<bool>(&row, 2)? {
             where_they_are.homeless.insert(session);
         }

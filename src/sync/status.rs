@@ -8,14 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Gauge, Metrics};
 use crate::model::{Clock, Timestamp};
-use crate::sessions::merge::CONFLICTS;
+use crate::sessions::merge::{CONFLICTS, Conflict, Loser};
 use crate::store::{Store, StoreError};
 
 use super::SyncError;
 use super::notes::{self, Letter, Sent};
+use super::queue::Queue;
 
 /// How often metrics are set.
 const MEASURE: Duration = Duration::from_secs(1);
+
+/// How many notes are read in one go.
+const PIECE: usize = 1000;
 
 /// How the replica is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,11 +33,11 @@ pub struct Status {
     pub installed: Option<bool>,
     /// What went wrong last, if nothing has gone well since.
     pub last_error: Option<String>,
-    /// How many steps of the log are not sent.
+    /// How many rows that were touched here are not sent: the same as `queue`.
     pub push_lag: u64,
     /// How long ago all that was committed there was here, in milliseconds.
     pub pull_lag_ms: Option<u64>,
-    /// How many steps wait to be sent.
+    /// How many rows wait to be sent, each as often as it was touched.
     pub queue: u64,
     /// How long the oldest of them has been waiting, in seconds.
     pub oldest_pending_secs: Option<u64>,
@@ -50,7 +54,7 @@ impl Status {
         let set =
             |gauge: &Gauge, value: u64| _ = gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&metrics.postgres_connected, self.connected.into());
-        set(&metrics.postgres_queue_steps, self.queue);
+        set(&metrics.postgres_queue_rows, self.queue);
         set(&metrics.postgres_oldest_pending_seconds, self.oldest_pending_secs.unwrap_or(0));
         set(&metrics.postgres_pull_lag_seconds, self.pull_lag_ms.unwrap_or(0) / 1000);
         set(&metrics.postgres_dead_letters, self.dead_letters);
@@ -71,7 +75,7 @@ impl Status {
                 Some(false) => "extra schema   not installed".to_owned(),
                 None => "extra schema   unknown".to_owned(),
             },
-            format!("waiting        {} steps", self.queue),
+            format!("waiting        {} rows", self.queue),
         ];
         lines.extend(self.oldest_pending_secs.map(|secs| format!("oldest         {secs} s")));
         lines.extend(self.pull_lag_ms.map(|millis| format!("looked there   {millis} ms ago")));
@@ -89,6 +93,7 @@ pub struct SyncStatus {
     store: Store,
     clock: Clock,
     told: Mutex<Told>,
+    queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +112,7 @@ impl SyncStatus {
         let noted = store.read(|tx| notes::read::<Sent>(tx, notes::SENT)).ok().flatten();
         let sent = noted.filter(|sent| sent.log == store.log_id()).map_or(0, |sent| sent.seq);
         let told = Mutex::new(Told { sent, ..Told::default() });
-        Self { store, clock, told }
+        Self { store, clock, told, queue: Mutex::default() }
     }
 
     /// How it is doing now.
@@ -116,7 +121,10 @@ impl SyncStatus {
     /// [`StoreError`] when our file cannot be read.
     pub fn status(&self) -> Result<Status, StoreError> {
         let sent = self.told().sent;
-        let (queue, oldest) = waiting(&self.store, sent)?;
+        let (queue, oldest) = {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.count(&self.store, sent)?
+        };
         let dead_letters = count(&self.store, notes::LETTERS)?;
         let conflicts = count(&self.store, CONFLICTS)?;
         let now = self.clock.now();
@@ -208,33 +216,51 @@ impl SyncStatus {
         Ok(found.into_iter().filter_map(line).collect())
     }
 
+    /// Shows `each` of what lost against other changes, oldest first, in a line of JSON, until it says
+    /// that it is enough.
+    ///
+    /// # Errors
+    /// [`StoreError`] when our file cannot be read.
+    pub fn conflicts(&self, each: &mut dyn FnMut(&str) -> bool) -> Result<(), StoreError> {
+        let mut after = Vec::new();
+        loop {
+            let found = self.store.read(|tx| tx.notes(CONFLICTS, &after, PIECE))?;
+            let Some((last, _)) = found.last() else {
+                return Ok(());
+            };
+            after.clone_from(last);
+            let mut shown = found.iter().map(|(_, json)| each(&String::from_utf8_lossy(json)));
+            if !shown.all(|goes_on| goes_on) {
+                return Ok(());
+            }
+        }
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How many steps behind number `sent` wait to be sent, and since when. What need not be sent does
-/// not count where nothing else is behind it.
-fn waiting(store: &Store, sent: u64) -> Result<(u64, Option<Timestamp>), StoreError> {
-    let mut after = sent;
-    loop {
-        let newest = store.read(|tx| Ok::<_, StoreError>(tx.newest()))?;
-        let Some(journal) = store.read(|tx| tx.journal(after, 1))? else {
-            return Ok((newest.saturating_sub(after), None));
-        };
-        if !journal.touched.is_empty() {
-            return Ok((newest.saturating_sub(after), journal.since));
+/// A conflict, as JSON, in words; `None` of what is none.
+pub fn conflict_for_people(json: &str) -> Option<String> {
+    let Conflict { session_id, message_id, lost, what, at } = serde_json::from_str(json).ok()?;
+    let message = message_id.map_or(String::new(), |id| format!("message {id} of "));
+    let when = match at {
+        0 => "at an unknown time".to_owned(),
+        at => format!("at {}", Timestamp::from_micros(at)),
+    };
+    // As JSON, so that each stays in its line.
+    let what = match what {
+        Loser::Own { title, metadata } => {
+            format!("title {}, metadata {metadata}", serde_json::Value::from(title))
         }
-        if journal.until >= newest || journal.until == after {
-            return Ok((0, None));
-        }
-        after = journal.until;
-    }
+        Loser::Text { content } => serde_json::Value::from(content).to_string(),
+    };
+    Some(format!("{message}session {session_id}: changed {lost} {when}, and lost: {what}"))
 }
 
 /// How many notes have keys that begin with `prefix`.
 fn count(store: &Store, prefix: &[u8]) -> Result<u64, StoreError> {
-    const PIECE: usize = 1000;
     let (mut count, mut after) = (0, Vec::new());
     loop {
         let found = store.read(|tx| tx.notes(prefix, &after, PIECE))?;

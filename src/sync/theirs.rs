@@ -39,6 +39,15 @@ macro_rules! message_columns {
     };
 }
 
+/// How many rows are there.
+pub(super) async fn count(link: &Link) -> Result<u64, SyncError> {
+    let statement =
+        "select (select count(*) from chat_sessions) + (select count(*) from chat_messages)";
+    let rows = link.query_long("all rows", statement, &[]).await?;
+    let count = rows.first().map(|row| get::<i64>(row, 0)).transpose()?.unwrap_or(0);
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
 /// The sessions of these ids that are there.
 pub(super) async fn sessions(
     link: &Link,
@@ -157,6 +166,7 @@ fn message(row: &Row) -> Result<(SessionId, TheirMessage), String> {
         content: column(row, 3)?,
         metadata: column::<Option<String>>(row, 4)?.unwrap_or_else(|| "{}".to_owned()),
         at: time(column(row, 5)?),
+        put_at: None,
         is_whole: column(row, 6)?,
     };
     Ok((session, message))
