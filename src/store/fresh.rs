@@ -22,6 +22,9 @@ const ROW_OVERHEAD: usize = 300;
 /// What a user costs beside rows: maps with hardly anything in them.
 const USER_OVERHEAD: usize = 800;
 
+/// How much of one user is settled in some milliseconds, which others wait for.
+const LARGE_BYTES: usize = 512 * 1024;
+
 /// What became of a session.
 #[derive(Debug, Clone)]
 pub(super) enum Fate {
@@ -61,6 +64,8 @@ pub(super) struct Fresh {
     owners: HashMap<SessionId, Owner>,
     /// `None` where one was struck out.
     notes: BTreeMap<Arc<[u8]>, Option<Arc<[u8]>>>,
+    /// Those who have more than [`LARGE_BYTES`] here, or had.
+    large: Vec<UserId>,
     bytes: usize,
 }
 
@@ -79,6 +84,11 @@ impl Fresh {
 
     pub(super) fn user(&self, user: &UserId) -> Option<&FreshUser> {
         self.users.get(user)
+    }
+
+    /// Those who have more here than is settled in some milliseconds.
+    pub(super) fn large(&self) -> impl Iterator<Item = &UserId> {
+        self.large.iter()
     }
 
     /// Whose the session of that id is; `None` if the tables know.
@@ -127,7 +137,7 @@ impl Fresh {
         if let Step::PutNote { key, value } = step {
             return self.put_note(key, value);
         }
-        let Some(user_id) = step.user_id() else {
+        let Some(user_id) = step.user_id().cloned() else {
             return;
         };
         let user = self.users.entry(user_id.clone()).or_insert_with(|| {
@@ -169,6 +179,9 @@ impl Fresh {
             Step::PutNote { .. } | Step::Mirrored { .. } | Step::PutUsage { .. } => {}
         }
         self.bytes = self.bytes + user.bytes - had;
+        if had <= LARGE_BYTES && user.bytes > LARGE_BYTES {
+            self.large.push(user_id);
+        }
     }
 
     /// Forgets what `user` has here, which the tables show now. What another has made since of an
@@ -178,6 +191,7 @@ impl Fresh {
             return;
         };
         self.bytes -= gone.bytes;
+        self.large.retain(|large| large != user);
         for (number, fate) in &gone.sessions {
             let is_this_one = match self.owners.get(fate.id()) {
                 Some(Owner::Live(owner, live)) => owner == user && live == number,

@@ -15,7 +15,7 @@ use super::tables::{LOG_ID, META, NAMED, NUMBERED};
 use super::{OpenError, Piece, StoreError, new_log_id};
 
 /// How much goes into one commit, in bytes: each is a sync, which others on the disk wait for.
-const COMMIT_BYTES: usize = 8 * 1024 * 1024;
+const COMMIT_BYTES: usize = 2 * 1024 * 1024;
 
 /// A data file that is being made. It goes when this does.
 ///

@@ -1,10 +1,13 @@
 //! What the store promises to the verbs, seen through its own door.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use redb::backends::InMemoryBackend;
 use redb::{ReadableTableMetadata as _, TableDefinition};
 
-use super::fresh::{Fresh, Owner};
+use super::fresh::{Fresh, FreshUser, Owner};
+use super::housekeeping::Share;
 use super::step::{Cause, FreshSession, Step};
 use super::*;
 use crate::model::{Change, ChangeKind, MessageId, SessionId, Timestamp, UserId};
@@ -193,7 +196,7 @@ async fn a_deleted_session_is_swept_from_the_file() {
 
     let db = Database::open(&config.path).unwrap();
     let sweeping = db.begin_write().unwrap();
-    while housekeeping::sweep(&sweeping, 7).unwrap() {}
+    while housekeeping::sweep(&sweeping, share(7)).unwrap() {}
     sweeping.commit().unwrap();
 
     let tx = db.begin_read().unwrap();
@@ -247,7 +250,7 @@ async fn the_log_forgets_what_is_old_or_too_much_but_not_what_is_unsettled() {
     let left = |settled, before: u64, keep| {
         let tx = db.begin_write().unwrap();
         let before = Timestamp::from_micros(before);
-        housekeeping::prune(&tx, settled, before, keep, 100).unwrap();
+        housekeeping::prune(&tx, settled, before, keep, share(100)).unwrap();
         let left = tx.open_table(tables::SEQ_TO_STEPS).unwrap().len().unwrap();
         tx.abort().unwrap();
         left
@@ -257,6 +260,59 @@ async fn the_log_forgets_what_is_old_or_too_much_but_not_what_is_unsettled() {
     assert_eq!(left(10, u64::MAX, 100), 1, "all old; the newest tells the next number");
     assert_eq!(left(10, 0, 3), 4, "more than 3 behind the newest");
     assert_eq!(left(4, u64::MAX, 0), 6, "the rest is not settled");
+}
+
+/// So many rows, however long they take.
+fn share(rows: usize) -> Share {
+    Share { rows, until: Instant::now() + Duration::from_hours(1) }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the writer has ended")]
+fn what_is_pruned_at_once_is_bounded_by_time_too() {
+    let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+    let tx = db.begin_write().unwrap();
+    for seq in 1..=10 {
+        let steps = record::encode_steps(seq, &[]).unwrap();
+        tx.open_table(tables::SEQ_TO_STEPS).unwrap().insert(seq, steps.as_slice()).unwrap();
+    }
+    let late = Share { rows: 100, until: Instant::now() };
+    for (before, keep, left) in [(0, 0, 9), (u64::MAX, 100, 8)] {
+        let before = Timestamp::from_micros(before);
+        assert!(housekeeping::prune(&tx, 10, before, keep, late).unwrap());
+        let log = tx.open_table(tables::SEQ_TO_STEPS).unwrap();
+        assert_eq!(log.len().unwrap(), left, "one at least, so that it comes to an end");
+    }
+}
+
+/// Somebody who writes alone has everything settled bit by bit, and not all of it at once.
+#[tokio::test]
+async fn much_of_one_user_is_settled_before_others_must_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(&folder, 1 << 30), clock(), Arc::default()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    let mut most = 0;
+    for n in 0..60 {
+        let ids = (0..100).map(move |m| MessageId::parse(&format!("{n}.{m}")).unwrap());
+        let of = session.id.clone();
+        let work = move |tx: &mut WriteTx<'_>| {
+            ids.clone().try_for_each(|id| {
+                let session = tx.session(&of)?.unwrap();
+                let stored = tx.row(&session)?;
+                let at = stored.updated_at.next();
+                let message = NewMessage { id, id_is_chosen: true, at, json: b"{}".to_vec() };
+                tx.save_message(&session, message, Row { updated_at: at, ..stored });
+                Ok::<_, StoreError>(())
+            })
+        };
+        store.write("save_messages", work).await.unwrap();
+        // What comes behind it is begun with when that was settled.
+        store.write("nothing", |_| Ok::<_, StoreError>(())).await.unwrap();
+        let fresh = |tx: ReadTx<'_>| tx.0.fresh.user(&user("ann")).map_or(0, FreshUser::bytes);
+        most = most.max(store.read(|tx| Ok::<_, StoreError>(fresh(tx))).unwrap());
+    }
+
+    assert!(most < 600_000, "{most} bytes were fresh at once");
 }
 
 fn deleted(user_id: &UserId, id: &SessionId, number: u64) -> Step {

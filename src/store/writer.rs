@@ -28,7 +28,7 @@ use crate::model::{Clock, Timestamp, UserId};
 
 use super::StoreError;
 use super::changes;
-use super::housekeeping;
+use super::housekeeping::{self, Share};
 use super::record;
 use super::settle::Settle;
 use super::space::Space;
@@ -52,11 +52,13 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How much is settled in one commit at least, when something is: some milliseconds of work.
 const SETTLE_BYTES: usize = 256 * 1024;
 
-/// Rows that housekeeping touches in one transaction: some milliseconds of work.
+/// Rows that housekeeping touches in one transaction at most...
 const CHORE: usize = 1000;
+/// ...and how long it goes on with them.
+const CHORE_TIME: Duration = Duration::from_millis(2);
 
 /// After how many batches in a row housekeeping gets its turn when the writer is never idle.
-const BATCHES_PER_CHORE: u32 = 64;
+const BATCHES_PER_CHORE: u32 = 16;
 
 /// The log keeps this many steps that are settled, a GB or so...
 const KEEP_STEPS: u64 = 1_000_000;
@@ -187,6 +189,7 @@ impl Writer {
             if closing {
                 break;
             }
+            self.settle_large()?;
             while self.view().fresh.bytes() > self.seat.fresh_bytes && self.settle_some()? {}
         }
         while self.seat.space.may_tidy() && self.settle_some()? {}
@@ -363,6 +366,17 @@ impl Writer {
         })
     }
 
+    /// Settles a user of whom so much is fresh that settling all of it later would keep others
+    /// waiting.
+    fn settle_large(&mut self) -> Result<(), StoreError> {
+        let large = self.view().fresh.large().find(|user| !self.stuck.contains(*user)).cloned();
+        if let Some(user) = large {
+            self.cycle.users.push_front(user);
+            self.settle_some()?;
+        }
+        Ok(())
+    }
+
     /// Settles some users, and tells whether there was anything to settle.
     fn settle_some(&mut self) -> Result<bool, StoreError> {
         if self.cycle.users.is_empty() {
@@ -448,14 +462,15 @@ impl Writer {
         let (before, answered_before) = (ago(KEEP_AGE_SECS), ago(KEEP_ANSWERS_SECS));
         let keep = if self.seat.space.is_refusing() { KEEP_STEPS_WHEN_FULL } else { KEEP_STEPS };
         let transaction = self.begin()?;
+        let share = Share { rows: CHORE, until: Instant::now() + CHORE_TIME };
         let worked = catch_unwind(AssertUnwindSafe(|| {
             let meta = transaction.open_table(META)?;
             let settled = read_number(&meta, SETTLED)?.unwrap_or(0);
             let needless = settled.min(self.held_after());
             Ok::<_, StoreError>(
-                housekeeping::sweep(&transaction, CHORE)?
-                    || housekeeping::forget_answers(&transaction, answered_before, CHORE)?
-                    || housekeeping::prune(&transaction, needless, before, keep, CHORE)?,
+                housekeeping::sweep(&transaction, share)?
+                    || housekeeping::forget_answers(&transaction, answered_before, share)?
+                    || housekeeping::prune(&transaction, needless, before, keep, share)?,
             )
         }));
         match worked.unwrap_or(Err(StoreError::Panicked)) {
