@@ -21,6 +21,7 @@ mod frozen;
 mod held;
 mod housekeeping;
 mod journal;
+mod ladder;
 mod new_file;
 pub mod notes;
 mod open;
@@ -61,6 +62,7 @@ pub use facts::Facts;
 pub use file::{Held, hand_over};
 pub use frozen::Frozen;
 pub use journal::{Journal, Touched};
+use ladder::Ladder;
 pub use new_file::{FinishedFile, NewFile};
 pub use open::Repair;
 use open::{Loaded, lay_out, load, new_log_id, open_held};
@@ -123,6 +125,7 @@ pub struct Store {
     log_id: u64,
     failure: watch::Receiver<Option<StoreError>>,
     hold: Hold,
+    ladder: Arc<Ladder>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -267,6 +270,7 @@ impl Store {
     /// before. What it shows takes up room in the file for as long as it is kept.
     pub fn snapshot(&self) -> Snapshot {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        self.ladder.lean(&view.tables.tx);
         Snapshot::new(Arc::clone(&view.tables.tx))
     }
 
@@ -331,7 +335,7 @@ impl Store {
         let (jobs, waiting) = sync_channel(QUEUE);
         let (failed, failure) = watch::channel(None);
         let events = Events::default();
-        let hold = Hold::default();
+        let (hold, ladder) = (Hold::default(), Arc::new(Ladder::default()));
         let seat = Seat {
             db,
             clock,
@@ -341,6 +345,7 @@ impl Store {
             metrics: Arc::clone(&metrics),
             fresh_bytes,
             hold: hold.clone(),
+            ladder: Arc::clone(&ladder),
             space: Arc::clone(&space),
             quota,
         };
@@ -355,7 +360,7 @@ impl Store {
             })
             .map_err(|error| OpenError::Io(error.to_string()))?;
         let thread = Arc::new(Mutex::new(Some(thread)));
-        Ok(Self { view, jobs, events, metrics, space, log_id, failure, hold, thread })
+        Ok(Self { view, jobs, events, metrics, space, log_id, failure, hold, ladder, thread })
     }
 
     fn ask<T: Send + 'static, E: OperationError>(

@@ -285,6 +285,15 @@ fn what_is_pruned_at_once_is_bounded_by_time_too() {
     }
 }
 
+fn save_in(tx: &mut WriteTx<'_>, of: &SessionId, id: MessageId) -> Result<(), StoreError> {
+    let session = tx.session(of)?.unwrap();
+    let stored = tx.row(&session)?;
+    let at = stored.updated_at.next();
+    let message = NewMessage { id, id_is_chosen: true, at, json: b"{}".to_vec() };
+    tx.save_message(&session, message, Row { updated_at: at, ..stored });
+    Ok(())
+}
+
 /// Somebody who writes alone has everything settled bit by bit, and not all of it at once.
 #[tokio::test]
 async fn much_of_one_user_is_settled_before_others_must_wait_for_it() {
@@ -295,16 +304,7 @@ async fn much_of_one_user_is_settled_before_others_must_wait_for_it() {
     for n in 0..60 {
         let ids = (0..100).map(move |m| MessageId::parse(&format!("{n}.{m}")).unwrap());
         let of = session.id.clone();
-        let work = move |tx: &mut WriteTx<'_>| {
-            ids.clone().try_for_each(|id| {
-                let session = tx.session(&of)?.unwrap();
-                let stored = tx.row(&session)?;
-                let at = stored.updated_at.next();
-                let message = NewMessage { id, id_is_chosen: true, at, json: b"{}".to_vec() };
-                tx.save_message(&session, message, Row { updated_at: at, ..stored });
-                Ok::<_, StoreError>(())
-            })
-        };
+        let work = move |tx: &mut WriteTx<'_>| ids.clone().try_for_each(|id| save_in(tx, &of, id));
         store.write("save_messages", work).await.unwrap();
         // What comes behind it is begun with when that was settled.
         store.write("nothing", |_| Ok::<_, StoreError>(())).await.unwrap();

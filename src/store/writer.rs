@@ -13,6 +13,7 @@
 //! refuses to go on: the thread ends, and [`Store::failure`](super::Store::failure) tells.
 
 use std::collections::{HashSet, VecDeque};
+use std::mem::replace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -29,6 +30,7 @@ use crate::model::{Clock, Timestamp, UserId};
 use super::StoreError;
 use super::changes;
 use super::housekeeping::{self, Share};
+use super::ladder::Ladder;
 use super::record;
 use super::settle::Settle;
 use super::space::Space;
@@ -109,6 +111,8 @@ pub(super) struct Seat {
     pub(super) space: Arc<Space>,
     /// The number of the step behind which the log must be kept.
     pub(super) hold: Hold,
+    /// What snapshots keep.
+    pub(super) ladder: Arc<Ladder>,
 }
 
 /// The number of the last step that the replica does not need any more; all numbers if there is no
@@ -196,6 +200,7 @@ impl Writer {
         if self.seat.space.may_tidy() {
             self.make_quick_to_open()?;
         }
+        self.seat.ladder.clear();
         self.seat.db.close().map_err(StoreError::from)
     }
 
@@ -356,7 +361,7 @@ impl Writer {
             }
         }
         self.commit(transaction)?;
-        let first = std::mem::replace(&mut self.next, next).seq;
+        let first = replace(&mut self.next, next).seq;
         (self.dirty, self.chores) = (true, true);
         self.show(|view| {
             view.newest = next.seq - 1;
@@ -504,6 +509,7 @@ impl Writer {
         if !self.dirty {
             return Ok(());
         }
+        self.seat.ladder.clear();
         let mut transaction = self.begin()?;
         transaction.set_quick_repair(true);
         self.commit(transaction)?;
@@ -516,7 +522,9 @@ impl Writer {
     fn show(&self, change: impl FnOnce(&mut View)) -> Result<(), StoreError> {
         let tables = Tables::open(self.seat.db.begin_read()?)?;
         let mut view = self.seat.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.tables = tables;
+        let before = replace(&mut view.tables, tables);
+        // Under this lock, so that no snapshot is taken of what was before a rung.
+        self.seat.ladder.committed(&before.tx);
         change(&mut view);
         Ok(())
     }
