@@ -55,6 +55,9 @@ for path in "$PWD" "${HOME:-}" "${CARGO_HOME:-}" "${RUSTUP_HOME:-}" /home; do
 done
 ok "holds no path of the machine that built it"
 
+! grep -qaF ORION_CHAT_FAULT "$binary" || die "it holds faults that were planted for tests"
+ok "holds no planted fault"
+
 # ---- an empty folder ----
 
 bare=$work/bare

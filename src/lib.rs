@@ -30,6 +30,7 @@
 //! - [`metrics`]: what is counted and measured.
 //! - [`model`]: the nouns and their rules.
 //! - [`systemd`]: what a service manager gives, and is told.
+//! - [`fault`]: mistakes on purpose, for tests alone.
 //! - [`nss`]: keeps a static binary's name lookups within it.
 //!
 //! # How a request flows
@@ -47,6 +48,7 @@ pub mod control;
 pub mod doctor;
 pub mod events;
 pub mod exchange;
+pub mod fault;
 pub mod http;
 pub mod metrics;
 pub mod model;

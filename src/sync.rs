@@ -40,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::fault::{Fault, is_planted};
 use crate::metrics::Metrics;
 use crate::model::{Clock, Role};
 use crate::store::{Store, StoreError, WriteTx};
@@ -305,6 +306,10 @@ impl Replica {
             return Ok(false);
         };
         let any = !journal.touched.is_empty();
+        if any && is_planted(Fault::SentBeforeCommit) {
+            self.looked = journal.until;
+            self.save_sent().await?;
+        }
         if any {
             let outcome = self.sender(link).send(journal.touched).await?;
             // However much is left: this connection works.

@@ -5,6 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::fault::{Fault, is_planted};
 use crate::model::{Invalid, JsonPage, PageSize, Session, Tag, Timestamp, UserId};
 use crate::store::{ListedRow, Place, SessionRange, Store};
 
@@ -250,7 +251,11 @@ impl ListQuery {
             _ => Place::LAST,
         };
         let mut bounds = (Bound::Included(from), Bound::Included(to));
-        match looked.behind {
+        let by_time = |place: Place| {
+            let number = if newest_first { 0 } else { u64::MAX };
+            if is_planted(Fault::CursorByTime) { Place { number, ..place } } else { place }
+        };
+        match looked.behind.map(by_time) {
             Some(place) if newest_first && place <= to => bounds.1 = Bound::Excluded(place),
             Some(place) if !newest_first && place >= from => bounds.0 = Bound::Excluded(place),
             _ => {}

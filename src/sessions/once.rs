@@ -1,6 +1,7 @@
 //! Requests that may be sent again: the first answer is kept, in the same transaction as what it
 //! answers.
 
+use crate::fault::{Fault, is_planted};
 use crate::model::{ETag, IdempotencyKey, Timestamp, UserId};
 use crate::store::{Answer, Store, WriteTx};
 
@@ -33,6 +34,9 @@ pub(super) async fn write_once(
     let Some(once) = once else {
         return store.write(verb, work).await;
     };
+    if is_planted(Fault::AnswerKeptAfter) {
+        return write_and_then_keep(store, verb, (caller, once), work).await;
+    }
     let write = move |tx: &mut WriteTx<'_>| {
         if let Some(given) = answer(tx, &caller, &once)? {
             return Ok(given);
@@ -49,6 +53,35 @@ pub(super) async fn write_once(
         Ok(written)
     };
     store.write(verb, write).await
+}
+
+/// Does `work` and keeps its answer in a transaction each, as nobody should.
+async fn write_and_then_keep(
+    store: &Store,
+    verb: &'static str,
+    (caller, once): (UserId, Once),
+    work: impl FnMut(&mut WriteTx<'_>) -> Result<Written, SessionError> + Send + 'static,
+) -> Result<Written, SessionError> {
+    let (user, asked) = (caller.clone(), once.clone());
+    let given = move |tx: &mut WriteTx<'_>| answer(tx, &user, &asked);
+    if let Some(given) = store.write(verb, given).await? {
+        return Ok(given);
+    }
+    let written = store.write(verb, work).await?;
+    let (fingerprint, kept) = (once.fingerprint, written.clone());
+    let keep = move |tx: &mut WriteTx<'_>| {
+        let answer = Answer {
+            fingerprint,
+            at: tx.now(),
+            created: kept.created,
+            tag: kept.tag.map(ETag::to_bytes),
+            json: kept.json.as_slice().into(),
+        };
+        tx.put_answer(&caller, &once.key, answer);
+        Ok::<_, SessionError>(())
+    };
+    store.write(verb, keep).await?;
+    Ok(written)
 }
 
 /// Keeps `json` as the answer to a request that writes nothing else.

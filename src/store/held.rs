@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use redb::{BackendError, StorageBackend};
 
+use crate::fault::{Fault, is_planted};
 use crate::metrics::Metrics;
 
 use super::space::Space;
@@ -135,7 +136,10 @@ impl<B: StorageBackend> StorageBackend for HeldBackend<B> {
     fn sync_data(&self) -> io::Result<()> {
         if self.0.is_through() {
             let began = Instant::now();
-            let synced = self.0.inner.sync_data();
+            let mut synced = self.0.inner.sync_data();
+            if synced.is_err() && is_planted(Fault::FailedSyncRetried) {
+                synced = self.0.inner.sync_data();
+            }
             self.0.metrics.fsync_duration_seconds.took(began.elapsed());
             return synced;
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
+use crate::fault::{Fault, is_planted};
 use crate::model::UserId;
 
 use super::StoreError;
@@ -153,7 +154,8 @@ impl<'txn> Settle<'txn> {
             } else {
                 self.head(id)?.filter(|head| head.number == number).map(|head| head.run)
             };
-            if let Some(run) = run {
+            let stays = is_planted(Fault::DeletedRowStays) && matches!(fate, Fate::Gone { .. });
+            if let Some(run) = run.filter(|_| !stays) {
                 rewrite.remove(run, number);
                 runs.insert(number, run);
             }

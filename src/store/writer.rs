@@ -20,10 +20,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use redb::{Database, ReadableDatabase, WriteTransaction};
+use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 use tracing::{debug, error};
 
 use crate::events::Events;
+use crate::fault::{Fault, is_planted};
 use crate::metrics::Metrics;
 use crate::model::{Clock, Timestamp, UserId};
 
@@ -283,6 +284,10 @@ impl Writer {
         match done.and_then(|done| self.make_room(&done).map(|()| done)) {
             Ok(done) => self.commit_and_answer(batch, done),
             Err(error) if error.is_fatal() => Err(error),
+            Err(StoreError::DiskFull { .. }) if is_planted(Fault::FullDiskSwallowed) => {
+                batch.into_iter().for_each(Operation::answer);
+                Ok(())
+            }
             Err(error) => {
                 for operation in batch {
                     operation.fail(error.clone());
@@ -327,12 +332,15 @@ impl Writer {
 
     fn commit_and_answer(
         &mut self,
-        batch: Vec<Box<dyn Operation>>,
+        mut batch: Vec<Box<dyn Operation>>,
         done: Done,
     ) -> Result<(), StoreError> {
         if done.steps.is_empty() {
             batch.into_iter().for_each(Operation::answer);
             return Ok(());
+        }
+        if is_planted(Fault::AnswerBeforeCommit) {
+            batch.drain(..).for_each(Operation::answer);
         }
         let (metrics, began) = (Arc::clone(&self.seat.metrics), Instant::now());
         let committed = self.commit_done(done);
@@ -350,7 +358,13 @@ impl Writer {
 
     /// Puts on disk what a batch did, then lets readers see it.
     fn commit_done(&mut self, done: Done) -> Result<(), StoreError> {
-        let transaction = self.begin()?;
+        let mut transaction = self.begin()?;
+        if is_planted(Fault::NotDurable) {
+            let _set = transaction.set_durability(Durability::None);
+        }
+        if is_planted(Fault::EventBeforeCommit) {
+            changes::tell(&self.seat.events, self.next.seq, &done.steps);
+        }
         let mut next = Numbers { session: done.next_session, ..self.next };
         {
             let mut log = transaction.open_table(SEQ_TO_STEPS)?;
@@ -366,7 +380,9 @@ impl Writer {
         self.show(|view| {
             view.newest = next.seq - 1;
             view.stored = done.stored;
-            changes::tell(&self.seat.events, first, &done.steps);
+            if !is_planted(Fault::EventBeforeCommit) {
+                changes::tell(&self.seat.events, first, &done.steps);
+            }
             done.steps.into_iter().for_each(|step| view.fresh.apply(step));
         })
     }
@@ -393,6 +409,12 @@ impl Writer {
             return Ok(false);
         }
         let began = Instant::now();
+        if is_planted(Fault::MarkBeforeTables) {
+            let transaction = self.begin()?;
+            let until = record::seal_number(SETTLED, self.cycle.until);
+            transaction.open_table(META)?.insert(SETTLED, until.as_slice())?;
+            self.commit(transaction)?;
+        }
         let transaction = self.begin()?;
         let mut settled = Vec::new();
         let worked = catch_unwind(AssertUnwindSafe(|| self.settle_in(&transaction, &mut settled)));
@@ -440,7 +462,9 @@ impl Writer {
         }
         let mut meta = transaction.open_table(META)?;
         let next_session = record::seal_number(NEXT_SESSION, self.next.session);
-        meta.insert(NEXT_SESSION, next_session.as_slice())?;
+        if !is_planted(Fault::NumberNotKept) {
+            meta.insert(NEXT_SESSION, next_session.as_slice())?;
+        }
         view.stored.note(&mut meta, self.next.seq - 1)?;
         if settled.len() == self.cycle.users.len() && self.stuck.is_empty() {
             let until = record::seal_number(SETTLED, self.cycle.until);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::fault::{Fault, is_planted};
 use crate::store::{StoreError, WriteTx};
 
 use super::link::Link;
@@ -110,7 +111,10 @@ impl Replica {
         accept: bool,
     ) -> Result<u64, SyncError> {
         self.next_pull = Instant::now() + LOOK;
-        let from = self.followed.from.clone();
+        let mut from = self.followed.from.clone();
+        if is_planted(Fault::FollowedByNewest) {
+            from = outbox::closed(&from);
+        }
         if from == now {
             self.status.pulled();
             return Ok(0);

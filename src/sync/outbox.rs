@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::types::Type;
 
+use crate::fault::{Fault, is_planted};
 use crate::model::{MessageId, SessionId, Timestamp};
 use crate::store::{ReadTx, Store, StoreError, Touched};
 
@@ -148,6 +149,7 @@ async fn read(link: &Link, span: &Span<'_>, after: &(String, i64)) -> Result<Pag
             ("m", Some(message), _) => {
                 page.wanted.messages.insert(message);
             }
+            ("S" | "M", ..) if is_planted(Fault::DeletionsNotTaken) => {}
             ("S", _, Ok(id)) => page.sessions_gone.push((id, at)),
             ("M", Some(message), Ok(id)) => {
                 let gone = page.messages_gone.entry(id).or_default();
@@ -222,6 +224,12 @@ pub(super) async fn register(link: &Link) -> Result<(), SyncError> {
 /// A part of a snapshot: its oldest transaction that was going on, or the first that had not begun.
 fn part(snapshot: &str, part: usize) -> u64 {
     snapshot.split(':').nth(part).and_then(|xid| xid.parse().ok()).unwrap_or(0)
+}
+
+/// `snapshot` as if no transaction had been open in it.
+pub(super) fn closed(snapshot: &str) -> String {
+    let newest = snapshot.split(':').nth(1).unwrap_or_default();
+    format!("{newest}:{newest}:")
 }
 
 /// Leaves a mark that is greater than the one before, and how far was followed; gives the mark.

@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
 
+use crate::fault::{Fault, is_planted};
 use crate::model::{MessageId, Role, SessionId, Timestamp};
 use crate::sessions::merge;
 
@@ -300,7 +301,11 @@ pub(super) async fn update_sessions(
     let users: Vec<_> = rows.iter().map(|row| row.user_id.as_str()).collect();
     let titles: Vec<_> = rows.iter().map(|row| row.title.as_str()).collect();
     let metadata: Vec<_> = rows.iter().map(|row| row.metadata.as_str()).collect();
-    let bases: Vec<_> = rows.iter().map(|row| row.base.map(|base| hex(base.print))).collect();
+    let mut bases: Vec<_> = rows.iter().map(|row| row.base.map(|base| hex(base.print))).collect();
+    if is_planted(Fault::NoVersionGuard) {
+        let now = prints_now(link, &ids).await?;
+        bases = rows.iter().map(|row| now.get(&row.id).map(|print| hex(*print))).collect();
+    }
     // Another one, if a session was deleted and made again.
     let created: Vec<_> = rows.iter().map(|row| micros(row.created_at)).collect();
     let updated = link
@@ -498,6 +503,17 @@ pub(super) async fn whereabouts(
         }
     }
     Ok(where_they_are)
+}
+
+/// The fingerprints that sessions have there now, whoever changed them.
+async fn prints_now(link: &Link, ids: &[&str]) -> Result<Prints, SyncError> {
+    let statement = concat!(
+        "select s.session_id::text, ",
+        own_print!(),
+        " from chat_sessions s where s.session_id = any($1)"
+    );
+    let found = link.query("sessions' versions", statement, &[(&ids, Type::TEXT_ARRAY)]).await?;
+    prints(&found)
 }
 
 /// The fingerprints in rows of an id and one.
