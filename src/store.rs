@@ -48,7 +48,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, ReadableDatabase as _};
+use redb::{Builder, Database, ReadableDatabase as _, StorageBackend};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info};
 
@@ -61,11 +61,12 @@ pub use error::{OpenError, OperationError, StoreError};
 pub use facts::Facts;
 pub use file::{Held, hand_over};
 pub use frozen::Frozen;
+use held::Gate;
 pub use journal::{Journal, Touched};
 use ladder::Ladder;
 pub use new_file::{FinishedFile, NewFile};
 pub use open::Repair;
-use open::{Loaded, lay_out, load, new_log_id, open_held};
+use open::{Loaded, lay_out, load, new_log_id, open_backend, open_held};
 pub use salvage::{RescuedMessage, RescuedSession, Salvage, salvage};
 pub use sizes::{StoreSizes, TableSize};
 pub use snapshot::{Piece, Snapshot};
@@ -104,6 +105,14 @@ impl StoreConfig {
     /// The file at `path`, so much memory, and the default for the rest.
     pub fn new(path: PathBuf, cache_bytes: usize) -> Self {
         Self { path, cache_bytes, reserve_bytes: None, quota: Quota::default() }
+    }
+
+    fn pages_bytes(&self) -> usize {
+        self.cache_bytes / 8 * PAGES_EIGHTHS
+    }
+
+    fn fresh_bytes(&self) -> usize {
+        self.cache_bytes / 8 * FRESH_EIGHTHS
     }
 }
 
@@ -162,21 +171,44 @@ impl Store {
             file::create(path)?;
             info!("created data file {}", path.display());
         }
-        let cache_bytes = config.cache_bytes / 8;
         let space = Space::of(path, config.reserve_bytes);
         let on = (Arc::clone(&space), Arc::clone(&metrics));
-        let (db, gate) = open_held(path, cache_bytes * PAGES_EIGHTHS, on, on_repair)?;
+        let opened = open_held(path, config.pages_bytes(), on, on_repair)?;
+        Self::start_opened(opened, config, space, (clock, metrics))
+    }
+
+    /// Opens what stands on a backend of the caller's, such as a disk that is only simulated, as if it
+    /// were the file at `config.path`. Its room has no end.
+    ///
+    /// # Errors
+    /// [`OpenError`]. What is damaged, foreign or newer is left as it is.
+    pub fn open_on(
+        backend: impl StorageBackend,
+        config: &StoreConfig,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
+        let bytes = backend.len().map_err(|error| OpenError::Io(error.to_string()))?;
+        let path = config.path.as_path();
+        let space = Arc::new(Space::endless());
+        let on = (Arc::clone(&space), Arc::clone(&metrics));
+        let opened = open_backend(backend, (path, bytes), config.pages_bytes(), on, |_| {})?;
+        Self::start_opened(opened, config, space, (clock, metrics))
+    }
+
+    /// Reads what is needed from the start, and lets writes through once that has proved to be good.
+    fn start_opened<B: StorageBackend>(
+        (db, gate): (Database, Arc<Gate<B>>),
+        config: &StoreConfig,
+        space: Arc<Space>,
+        with: (Clock, Arc<Metrics>),
+    ) -> Result<Self, OpenError> {
+        let path = &config.path;
         let loaded = catch_unwind(AssertUnwindSafe(|| load(db.begin_read()?)))
             .map_err(|_| OpenError::damaged(path, "its structure makes no sense"))?
             .map_err(|error| OpenError::unreadable(path, error))?;
         gate.let_through().map_err(|error| OpenError::Io(error.to_string()))?;
-        Self::start(
-            db,
-            loaded,
-            (cache_bytes * FRESH_EIGHTHS, space),
-            (clock, metrics),
-            config.quota,
-        )
+        Self::start(db, loaded, (config.fresh_bytes(), space), with, config.quota)
     }
 
     /// A store without a file, for tests: it forgets everything when it is closed.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
-    ReadableTableMetadata as _,
+    ReadableTableMetadata as _, StorageBackend,
 };
 use tracing::info;
 use uuid::Uuid;
@@ -56,6 +56,23 @@ pub(super) fn open_held(
         return Err(OpenError::damaged(path, "it is empty, which a data file never is"));
     }
     let backend = FileBackend::new(file).map_err(|error| OpenError::refused(path, error))?;
+    let opened = open_backend(backend, (path, bytes), cache_bytes, on, on_repair)?;
+    // Before it was locked, a restored file may have taken its place.
+    if path.metadata().map_err(access)?.ino() != inode {
+        return Err(OpenError::InUse { path: path.to_owned() });
+    }
+    Ok(opened)
+}
+
+/// Opens what `backend` has, which is known as `path` and so many `bytes` long, as [`open_held`]
+/// does.
+pub(super) fn open_backend<B: StorageBackend>(
+    backend: B,
+    (path, bytes): (&Path, u64),
+    cache_bytes: usize,
+    on: (Arc<Space>, Arc<Metrics>),
+    on_repair: impl Fn(Repair) + 'static,
+) -> Result<(Database, Arc<Gate<B>>), OpenError> {
     let (held, gate) = HeldBackend::new(backend, on);
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes).set_repair_callback(move |repair| {
@@ -70,10 +87,6 @@ pub(super) fn open_held(
         let db = db.map_err(|error| OpenError::refused(path, error))?;
         if check_schema(path, &db)? < tables::SCHEMA_VERSION {
             lay_out(&db).map_err(|error| OpenError::unreadable(path, error))?;
-        }
-        // Before it was locked, a restored file may have taken its place.
-        if path.metadata().map_err(access)?.ino() != inode {
-            return Err(OpenError::InUse { path: path.to_owned() });
         }
         Ok(db)
     }));

@@ -3,13 +3,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 #![expect(clippy::indexing_slicing, reason = "of JSON, which answers null, and of what is known")]
+#![expect(clippy::print_stdout, reason = "torture shows its figures")]
 
 mod architecture;
 mod copies;
 mod damage;
+mod disk;
 mod exchange;
 mod lock;
 mod model;
+mod power_loss;
 mod salvage;
 mod schema;
 mod support;
