@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 #![expect(clippy::print_stderr, reason = "a test that fails shows the log of its process")]
+#![expect(clippy::print_stdout, reason = "torture shows its figures")]
 #![expect(clippy::indexing_slicing, reason = "of JSON, which answers null, and of what is known")]
 
 mod care;
@@ -20,3 +21,4 @@ mod status;
 mod support;
 mod systemd;
 mod token;
+mod torture;

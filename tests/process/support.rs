@@ -5,9 +5,9 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,6 +23,8 @@ pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let binary = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_orion-chat").into());
     let mut command = Command::new(binary);
     command.args(arguments).env_clear().current_dir(folder);
+    // One of its faults, if it has them.
+    command.envs(std::env::var_os("ORION_CHAT_FAULT").map(|fault| ("ORION_CHAT_FAULT", fault)));
     // Many run at a time, and one alone could have the usual place.
     command.env("ORION_CHAT_ADMIN_LISTEN", "off");
     command
@@ -80,6 +82,20 @@ impl Process {
         assert!(sent.unwrap().success());
     }
 
+    /// Sends a signal, unless it has ended already.
+    pub(crate) fn signal_if_alive(&mut self, name: &str) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.signal(name);
+        }
+    }
+
+    /// Ends it at once, unless it has ended already.
+    pub(crate) fn kill_if_alive(&mut self) {
+        if self.child.try_wait().unwrap().is_none() {
+            self.kill();
+        }
+    }
+
     /// Ends it at once, by SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -89,6 +105,18 @@ impl Process {
     /// Waits until it ends, and gives its exit code; `None` if a signal ended it.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
+    }
+
+    /// Waits until it ends, at most so long; `None` if it goes on.
+    pub(crate) fn end_within(&mut self, time: Duration) -> Option<ExitStatus> {
+        let end = Instant::now() + time;
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return Some(status),
+                None if Instant::now() > end => return None,
+                None => std::thread::park_timeout(Duration::from_millis(5)),
+            }
+        }
     }
 
     /// Waits for a line of its log that holds `text`.
