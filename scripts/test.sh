@@ -5,7 +5,8 @@
 #   scripts/test.sh [--quick] [--advisories]
 #
 #   --quick       leaves out PostgreSQL, the browser, the calls made up from /openapi.json, the
-#                 torture, the release build, and the checks of its binary, its delivery and its package
+#                 suites of others, the torture, the release build, and the checks of its binary, its
+#                 delivery and its package
 #   --advisories  also checks the dependencies for known vulnerabilities, against a database that
 #                 cargo-deny fetches
 set -euo pipefail
@@ -62,11 +63,13 @@ step documentation env RUSTDOCFLAGS='-D warnings' \
 step examples cargo test --doc --locked
 step tests cargo nextest run --locked --profile "$profile"
 if [[ $quick ]]; then
-  printf '\nnot checked: PostgreSQL, the API in a browser and against its own description, torture (--quick)\n'
+  printf '\nnot checked: PostgreSQL, the API in a browser, against its own description and by the suites\n'
+  printf 'of others, torture (--quick)\n'
 else
   step PostgreSQL scripts/check-postgres.sh
   step browser scripts/browser.sh
   step 'made-up calls' scripts/check-openapi.sh
+  step 'suites of others' scripts/check-suites.sh
   step torture scripts/torture.sh
 fi
 step units scripts/check-systemd.sh

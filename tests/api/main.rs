@@ -20,6 +20,7 @@ mod limits;
 mod list;
 mod live;
 mod marks;
+mod matrix;
 mod merge_patch;
 mod messages;
 mod modes;

@@ -296,7 +296,11 @@ fn see_log(
     let Some(title) = title else { return Ok(()) };
     let mut socket = listener::open(&process.address, &world.since)?;
     loop {
-        let event = listener::next(&mut socket, PATIENCE)?;
+        let Ok(event) = listener::next(&mut socket, PATIENCE) else {
+            problems
+                .push(format!("O10: after {} the log is silent, and more was done", world.since));
+            return Ok(());
+        };
         let json: Value = serde_json::from_str(&event.1).map_err(io::Error::other)?;
         if json["type"] == "resync" || number(&event.0) <= number(&world.since) {
             problems.push(format!("O10: after {} comes {}", world.since, event.1));
