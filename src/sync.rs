@@ -5,12 +5,13 @@
 //! or taken is the row as it is now, so that it does not matter how often or in which order.
 //!
 //! In here: `target` (where PostgreSQL is), `link` (a connection with its statements), `install` (the
-//! extra schema); one way `push` with `parcel` (what is sent in one transaction) and `statements`; the
+//! extra schema); one way `drain` and `push` with `parcel` (what is sent in one transaction) and `statements`; the
 //! other way `follow`, by `outbox` or `compare` and `reconcile`, with `pull` and `theirs` (rows as they
 //! are there); `notes` (what is kept about it in our own file), `failure` (what a refusal is about),
 //! `traces` (of deletions), `queue` and `status`, and `order` with `orders` (what operators ask for).
 
 mod compare;
+mod drain;
 mod failure;
 mod follow;
 mod install;
@@ -40,10 +41,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::fault::{Fault, is_planted};
 use crate::metrics::Metrics;
 use crate::model::{Clock, Role};
-use crate::store::{Store, StoreError, WriteTx};
+use crate::store::{Store, StoreError};
 
 pub use failure::SyncError;
 pub use install::{install, uninstall};
@@ -55,11 +55,8 @@ use failure::Kind;
 use link::Link;
 use notes::{Followed, Sent};
 use order::{Progress, Request};
-use pull::{Taker, Wanted};
-use push::{Outcome, Sender};
-
-/// How many rows are sent in one transaction.
-const BATCH: usize = 1000;
+use pull::Taker;
+use push::Sender;
 
 /// How often is looked whether there is something to send.
 const LOOK: Duration = Duration::from_millis(100);
@@ -67,9 +64,6 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long after the first failure it is tried again, and after many.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-
-/// Steps that need not be sent and after which that is noted, so that the log may be pruned.
-const SKIPPED: u64 = 10_000;
 
 /// How often rows are sent again that somebody else held.
 const RETRY: Duration = Duration::from_secs(5);
@@ -285,73 +279,6 @@ impl Replica {
             installed: self.installed,
             restores: false,
         }
-    }
-
-    /// Sends a piece of what was done here; tells whether there may be more.
-    async fn push(&mut self, link: &Link) -> Result<bool, SyncError> {
-        let (after, newest) =
-            (self.looked, self.store.read(|tx| Ok::<_, StoreError>(tx.newest()))?);
-        if after == newest {
-            self.status.set_sent(after);
-            return Ok(false);
-        }
-        let Some(journal) = self.store.read(|tx| tx.journal(after, BATCH))? else {
-            // The log does not reach back so far: both sides are compared as a whole instead.
-            warn!(
-                "PostgreSQL: what was done here is too long ago; comparing both sides as a whole"
-            );
-            self.followed = Followed::default();
-            self.looked = newest;
-            self.next_pull = Instant::now();
-            return Ok(false);
-        };
-        let any = !journal.touched.is_empty();
-        if any && is_planted(Fault::SentBeforeCommit) {
-            self.looked = journal.until;
-            self.save_sent().await?;
-        }
-        if any {
-            let outcome = self.sender(link).send(journal.touched).await?;
-            // However much is left: this connection works.
-            self.status.connect();
-            self.settle(link, outcome).await?;
-        }
-        self.looked = journal.until;
-        if any || self.looked > self.sent.seq + SKIPPED {
-            self.save_sent().await?;
-        }
-        self.status.set_sent(self.looked);
-        Ok(self.looked < newest)
-    }
-
-    /// Looks at what was changed on both sides.
-    async fn settle(&mut self, link: &Link, outcome: Outcome) -> Result<(), SyncError> {
-        let Outcome { unclear, unclear_messages, .. } = outcome;
-        if unclear.is_empty() && unclear_messages.is_empty() {
-            return Ok(());
-        }
-        let sessions = unclear.iter().map(ToString::to_string).collect();
-        let messages = unclear_messages.iter().map(ToString::to_string).collect();
-        let wanted = Wanted { sessions, messages };
-        let taker = self.taker(link);
-        let outcome = taker.take(wanted).await?;
-        if !outcome.again.is_empty() {
-            self.sender(link).send(outcome.again).await?;
-        }
-        Ok(())
-    }
-
-    /// Notes how far what was done here has been sent.
-    async fn save_sent(&mut self) -> Result<(), StoreError> {
-        self.sent = Sent { log: self.store.log_id(), seq: self.looked };
-        let sent = self.sent.clone();
-        let work = move |tx: &mut WriteTx<'_>| {
-            notes::write(tx, notes::SENT, &sent);
-            Ok::<_, StoreError>(())
-        };
-        self.store.write("replica_sent", work).await?;
-        self.store.hold_log(self.sent.seq);
-        Ok(())
     }
 }
 

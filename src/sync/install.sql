@@ -94,26 +94,21 @@ begin
     return null;
 end $$;
 
-create or replace trigger orion_chat_insert after insert on chat_sessions
-    referencing new table as new_rows
-    for each statement execute function orion_chat.note_sessions();
-create or replace trigger orion_chat_update after update on chat_sessions
-    referencing old table as old_rows new table as new_rows
-    for each statement execute function orion_chat.note_sessions();
-create or replace trigger orion_chat_delete after delete on chat_sessions
-    referencing old table as old_rows
-    for each statement execute function orion_chat.note_sessions();
-create or replace trigger orion_chat_truncate after truncate on chat_sessions
-    for each statement execute function orion_chat.note_sessions();
-
-create or replace trigger orion_chat_insert after insert on chat_messages
-    referencing new table as new_rows
-    for each statement execute function orion_chat.note_messages();
-create or replace trigger orion_chat_update after update on chat_messages
-    referencing old table as old_rows new table as new_rows
-    for each statement execute function orion_chat.note_messages();
-create or replace trigger orion_chat_delete after delete on chat_messages
-    referencing old table as old_rows
-    for each statement execute function orion_chat.note_messages();
-create or replace trigger orion_chat_truncate after truncate on chat_messages
-    for each statement execute function orion_chat.note_messages();
+do $$
+declare
+    rows text;
+begin
+    foreach rows in array array['sessions', 'messages'] loop
+        execute format('create or replace trigger orion_chat_insert after insert on chat_%1$s
+            referencing new table as new_rows
+            for each statement execute function orion_chat.note_%1$s()', rows);
+        execute format('create or replace trigger orion_chat_update after update on chat_%1$s
+            referencing old table as old_rows new table as new_rows
+            for each statement execute function orion_chat.note_%1$s()', rows);
+        execute format('create or replace trigger orion_chat_delete after delete on chat_%1$s
+            referencing old table as old_rows
+            for each statement execute function orion_chat.note_%1$s()', rows);
+        execute format('create or replace trigger orion_chat_truncate after truncate on chat_%1$s
+            for each statement execute function orion_chat.note_%1$s()', rows);
+    end loop;
+end $$;

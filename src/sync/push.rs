@@ -1,22 +1,25 @@
 //! Sending what was done here: in the order of commits, a parcel in each transaction. Repeating one
 //! changes nothing.
 
+mod kept;
+
 use std::collections::{HashMap, HashSet};
 
 use futures_util::try_join;
-use tracing::warn;
 
 use crate::model::{MessageId, Role, SessionId};
 use crate::sessions::merge;
 use crate::store::notes::{self as keys, Base};
-use crate::store::{Store, StoreError, Touched, WriteTx};
+use crate::store::{Store, StoreError, Touched};
 
 use super::SyncError;
 use super::failure::Kind;
 use super::link::Link;
-use super::notes::{self, Letter};
-use super::parcel::{Edit, MessageRow, Parcel, SessionRow};
+use super::notes;
+use super::parcel::{MessageRow, Parcel, SessionRow};
 use super::statements::{self, Prints};
+
+use kept::{Notes, edit_that_is_there, letter, letter_of_message, letter_of_session};
 
 /// Sends rows over a connection.
 #[derive(Debug)]
@@ -44,15 +47,6 @@ pub(super) struct Outcome {
     pub(super) unclear_messages: HashSet<MessageId>,
 }
 
-/// What is to be noted here after a transaction.
-#[derive(Debug, Default)]
-struct Notes {
-    bases: Vec<(Vec<u8>, Base)>,
-    letters: Vec<(Vec<u8>, Option<Letter>)>,
-    /// Of messages that were edited: when, and what is there now.
-    edits: Vec<(Vec<u8>, Base)>,
-}
-
 impl Sender<'_> {
     /// Sends what `touched` names. A row that is refused is set aside.
     ///
@@ -70,7 +64,7 @@ impl Sender<'_> {
             let mut notes = self.set_aside(&mut parcel);
             let Err(error) = Box::pin(self.send_parcel(&parcel, &mut notes, &mut outcome)).await
             else {
-                self.save(notes).await?;
+                notes.save(self.store).await?;
                 continue;
             };
             if matches!(error, SyncError::Refused { .. }) {
@@ -254,7 +248,7 @@ impl Sender<'_> {
                 notes.letters.extend(gone.map(|(session, id)| letter(session, id, state, message)));
             }
         }
-        Ok(self.save(notes).await?)
+        Ok(notes.save(self.store).await?)
     }
 
     /// Notes what is to be forgotten of what was sent: that it was refused before.
@@ -278,56 +272,6 @@ impl Sender<'_> {
         }
         Ok(())
     }
-
-    async fn save(&self, notes: Notes) -> Result<(), StoreError> {
-        let Notes { bases, letters, edits } = notes;
-        if bases.is_empty() && letters.is_empty() && edits.is_empty() {
-            return Ok(());
-        }
-        for (key, letter) in
-            letters.iter().filter_map(|(key, letter)| Some((key, letter.as_ref()?)))
-        {
-            let about = notes::letter_about(key);
-            let about = about.map(|(session, message)| match message {
-                Some(message) => format!("message {message} of session {session}"),
-                None => format!("session {session}"),
-            });
-            let (about, Letter { state, message, .. }) = (about.unwrap_or_default(), letter);
-            warn!(state, "PostgreSQL refused {about}: {message} ({state})");
-        }
-        let work = move |tx: &mut WriteTx<'_>| {
-            let now = tx.now().as_micros();
-            for (key, base) in &bases {
-                tx.put_note(key, Some(&base.to_bytes()));
-            }
-            for (key, sent) in &edits {
-                let known = tx.note(key)?.and_then(|note| Base::of(&note));
-                tx.put_note(key, Some(&after_sending(known, *sent).to_bytes()));
-            }
-            for (key, letter) in &letters {
-                match letter {
-                    Some(letter) => notes::write(tx, key, &Letter { at: now, ..letter.clone() }),
-                    None => tx.put_note(key, None),
-                }
-            }
-            Ok::<_, StoreError>(())
-        };
-        self.store.write("replica_notes", work).await
-    }
-}
-
-/// What is noted of an edit that is there now.
-fn edit_that_is_there(row: &MessageRow) -> Option<(Vec<u8>, Base)> {
-    let Edit { number, at, .. } = row.edit?;
-    let base = Base { own_at: at, print: merge::print(&row.content) };
-    Some((keys::edit(number, row.at), base))
-}
-
-/// What is to be noted of an edit of which `known` is noted, now that `sent` is there.
-fn after_sending(known: Option<Base>, sent: Base) -> Base {
-    // What was edited again meanwhile goes there next.
-    let edited_at = known.map_or(0, |base| base.own_at);
-    Base { own_at: if edited_at == sent.own_at { 0 } else { edited_at }, ..sent }
 }
 
 /// The messages that were edited here, and are there with another text.
@@ -336,24 +280,4 @@ fn unclear(messages: &[MessageRow], there: &HashMap<MessageId, u128>) -> Vec<Mes
         there.get(&row.id).is_some_and(|print| *print != merge::print(&row.content))
     };
     messages.iter().filter(is_unclear).map(|row| row.id.clone()).collect()
-}
-
-fn letter(
-    session: &SessionId,
-    message: Option<&MessageId>,
-    state: &str,
-    why: &str,
-) -> (Vec<u8>, Option<Letter>) {
-    let (state, message_text) = (state.to_owned(), why.to_owned());
-    let letter = Letter { state, message: message_text, at: 0, own_at: 0 };
-    (notes::letter(session, message), Some(letter))
-}
-
-fn letter_of_session(row: &SessionRow, state: &str, why: &str) -> (Vec<u8>, Option<Letter>) {
-    let (key, letter_to) = letter(&row.id, None, state, why);
-    (key, letter_to.map(|letter| Letter { own_at: row.own_at, ..letter }))
-}
-
-fn letter_of_message(row: &MessageRow, state: &str, why: &str) -> (Vec<u8>, Option<Letter>) {
-    letter(&row.session_id, Some(&row.id), state, why)
 }

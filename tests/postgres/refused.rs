@@ -10,7 +10,7 @@ either_way! {
     a_role_that_is_refused_there_holds_up_nothing_else
     refused_rows_anywhere_in_a_batch_leave_the_others_alone
     what_is_refused_goes_when_it_is_sent_again_and_may
-    a_row_that_a_trigger_swallows_is_not_lost_from_sight
+    a_row_that_a_trigger_refuses_is_not_lost_from_sight
     a_session_that_is_refused_holds_up_its_own_messages_alone
     a_changed_table_stops_the_drain_and_nothing_else
 }
@@ -81,18 +81,23 @@ fn what_is_refused_goes_when_it_is_sent_again_and_may(extra: Extra) {
     scene.check(&[]);
 }
 
-fn a_row_that_a_trigger_swallows_is_not_lost_from_sight(extra: Extra) {
+fn a_row_that_a_trigger_refuses_is_not_lost_from_sight(extra: Extra) {
     let mut scene = Scene::new(extra);
-    let sql = "create function swallow() returns trigger language plpgsql as
-            $$ begin return case when new.content like '%swallowed%' then null else new end; end $$;
+    let sql = "create function swallow() returns trigger language plpgsql as $$ begin
+            if new.content like '%raised%' then raise exception 'not that'; end if;
+            return case when new.content like '%swallowed%' then null else new end; end $$;
         create trigger swallow before insert on chat_messages
             for each row execute function swallow()";
     scene.express().0.batch_execute(sql).unwrap();
     scene.node.create("ann", "s", "hello");
     scene.node.save("ann", "s", "m1", "to be swallowed");
     scene.node.save("ann", "s", "m2", "good");
-    dead_letters(&scene, 1);
-    scene.check_but(&[], &["m1"]);
+    scene.node.save("ann", "s", "m3", "to be raised");
+    scene.node.save("ann", "s", "m4", "good");
+    dead_letters(&scene, 2);
+    scene.check_but(&[], &["m1", "m3"]);
+    let status = scene.node.done(&["postgres", "status"]);
+    assert!(status.contains("m3 of session s: not that (P0001)"), "{status}");
 }
 
 fn a_session_that_is_refused_holds_up_its_own_messages_alone(extra: Extra) {
