@@ -13,6 +13,8 @@ either_way! {
 
 fn a_first_pull_is_broken_off_and_goes_on(extra: Extra) {
     let mut scene = Scene::new(extra);
+    let usual = scene.usual();
+    scene.node.drained();
     scene.node.stop();
     let messages = figure(10_000, 1_000_000);
     let sessions = messages / 100;
@@ -39,7 +41,7 @@ fn a_first_pull_is_broken_off_and_goes_on(extra: Extra) {
         scene.node.kill();
         scene.node.start_again();
     }
-    let journals = scene.while_writing("first pull", |scene, _| {
+    let journals = scene.while_writing_as(usual, "first pull", |scene, _| {
         within(A_WHILE, "the whole of it is here", || {
             highest = highest.max(scene.node.peak_memory_mib());
             (sessions_here(scene) == sessions).then_some(()).ok_or("not yet")

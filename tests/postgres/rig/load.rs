@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::eventually;
 use super::node::Node;
+use super::{TO_HEAL, figure, within};
 use crate::process::Connection;
 
 /// How long a writer rests between two messages.
@@ -72,9 +72,10 @@ impl Load {
     #[track_caller]
     pub(crate) fn wait_for_more(&self, count: usize) {
         let enough = self.acknowledged.load(Ordering::SeqCst) + count;
-        eventually("the writers get on", || {
-            self.acknowledged.load(Ordering::SeqCst) >= enough
-                || self.writers.iter().all(JoinHandle::is_finished)
+        within(figure(TO_HEAL, 10 * TO_HEAL), "the writers get on", || {
+            let is_over = self.acknowledged.load(Ordering::SeqCst) >= enough
+                || self.writers.iter().all(JoinHandle::is_finished);
+            is_over.then_some(()).ok_or("they stand still")
         });
         let count = self.acknowledged.load(Ordering::SeqCst);
         assert!(count >= enough, "the writers were turned away after {count}");

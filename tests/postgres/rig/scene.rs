@@ -120,9 +120,25 @@ impl Scene {
         name: &str,
         trouble: impl FnOnce(&mut Self, &Load),
     ) -> Vec<Journal> {
+        let usual = self.usual();
+        self.while_writing_as(usual, name, trouble)
+    }
+
+    /// How a node does that is left alone.
+    pub(crate) fn usual(&self) -> Vec<Journal> {
         let before = Load::start(&self.node, 2, "before");
         before.wait_for_more(figure(200, 2000));
-        let mut journals = before.stop();
+        before.stop()
+    }
+
+    /// The same as [`Scene::while_writing`], where it is known how it does usually.
+    #[track_caller]
+    pub(crate) fn while_writing_as(
+        &mut self,
+        mut journals: Vec<Journal>,
+        name: &str,
+        trouble: impl FnOnce(&mut Self, &Load),
+    ) -> Vec<Journal> {
         let usual = p99(&journals);
         let load = Load::start(&self.node, 2, "during");
         load.wait_for_more(20);
