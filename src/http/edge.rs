@@ -4,8 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{
+    CACHE_CONTROL, HOST, HeaderName, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::{Level, debug, enabled};
@@ -68,12 +70,30 @@ impl RequestIds {
 /// Lets a request in, which counts for its address from then on.
 ///
 /// # Errors
-/// 431 `head_too_large`, 429 `rate_limited`.
+/// 400 `invalid_head`, 431 `head_too_large`, 429 `rate_limited`.
 pub(super) fn admit(app: &App, request: &Request) -> Result<(), ApiError> {
+    if let Some(problem) = unclear(request.headers()) {
+        return Err(ApiError::unclear_head(problem));
+    }
     if head_bytes(request) > app.limits.head_bytes {
         return Err(ApiError::of_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
     }
     app.rates.count_address(request)
+}
+
+/// What can be understood in two ways, so that a proxy before us may have understood another: which
+/// host is meant, and where the request ends. The connection ends with it.
+fn unclear(headers: &HeaderMap) -> Option<&'static str> {
+    if headers.get_all(HOST).iter().nth(1).is_some() {
+        return Some("request has more than one Host");
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    match (codings.next(), codings.next()) {
+        (None, _) => None,
+        (Some(coding), None) if is_chunked(coding) => None,
+        _ => Some("request has another Transfer-Encoding than chunked"),
+    }
 }
 
 /// How large the head was on the wire, had it no spaces that may be left out.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -87,6 +87,13 @@ impl ApiError {
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, error, message)
+    }
+
+    /// A 400 to a request that can be understood in two ways, with which its connection ends.
+    pub(super) fn unclear_head(problem: &'static str) -> Self {
+        let message = "send one Host, and a body by Content-Length or in chunks; nothing was done";
+        Self::bad_request("invalid_head", problem, message)
+            .with(CONNECTION, HeaderValue::from_static("close"))
     }
 
     /// A 401 with the challenge of RFC 6750, section 3.
