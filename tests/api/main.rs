@@ -14,6 +14,7 @@ mod edit_message;
 mod expected_count;
 mod flow;
 mod framing;
+mod fuzz;
 mod idempotency;
 mod jwt;
 mod limits;

@@ -1,9 +1,12 @@
 //! SIGKILL amid everything: by chance under load, and at each system call that reaches the disk.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use super::world::{End, Launch, World};
 use super::{assert_sound, figure, seeds};
+use crate::support::command;
 
 /// After so many kills the copies are compared too, which takes longer than all the rest.
 const COMPARE: usize = 5;
@@ -225,4 +228,66 @@ fn torture_by_failing_system_calls() {
         problems.extend(fail(&launch, call, how, then));
     }
     assert_eq!(problems, [""; 0]);
+}
+
+/// What `export` says of a data file.
+fn export(folder: &Path, file: &str) -> Vec<u8> {
+    let output = command(folder, &["export", "-", "--data", file]).output().unwrap();
+    assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// A data file of each name, with what was done in so many calls.
+fn folder_of_files(files: &[(&str, usize)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, calls) in files {
+        let mut world = World::new(31);
+        let (_, process) = world.recover(&Launch::default());
+        let mut process = process.unwrap();
+        world.work_alone(&process, *calls);
+        assert_eq!(End::Stop.finish(&mut process), [""; 0]);
+        std::fs::copy(world.folder.join("orion-chat.redb"), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+/// Runs a command that makes `data` what `new` is, in the place of what `old` is, and kills it at its
+/// `point`th `call`; tells whether it came to its end without that.
+fn make_new(folder: &Path, arguments: &[&str], (call, point): (&str, usize)) -> bool {
+    std::fs::copy(folder.join("old"), folder.join("data")).unwrap();
+    let mut doomed = Command::new("strace");
+    doomed.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    doomed.args(["-e", &format!("inject={call}:signal=KILL:when={point}")]);
+    doomed.arg(command(folder, arguments).get_program()).args(arguments);
+    doomed.current_dir(folder).output().unwrap().status.success()
+}
+
+#[test]
+fn torture_by_kill_amid_a_restore_and_a_backup() {
+    let files = folder_of_files(&[("old", 5), ("new", 25)]);
+    let [old, new] = ["old", "new"].map(|name| export(files.path(), name));
+    let ways = [["restore", "new", "--data", "data"], ["backup", "data", "--data", "new"]];
+    let calls = [
+        ("fsync", 1),
+        ("rename,renameat,renameat2", 1),
+        ("link,linkat", 1),
+        ("fdatasync", 1),
+        ("pwrite64", 2 * figure("EVERY", 6)),
+        ("unlink,unlinkat", 1),
+    ];
+    let mut points = 0;
+    for (arguments, (call, step)) in ways.iter().flat_map(|way| calls.map(|call| (way, call))) {
+        for point in (1..).step_by(step) {
+            let is_done = make_new(files.path(), arguments, (call, point));
+            let found = export(files.path(), "data");
+            let is_either = found == new || (found == old && !is_done);
+            assert!(is_either, "{arguments:?} killed at {call} {point}: neither file");
+            if is_done {
+                break;
+            }
+            points += 1;
+        }
+    }
+    println!("killed at {points} system calls of a restore and a backup");
+    assert!(points > 12, "{points}");
 }
