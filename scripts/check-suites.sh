@@ -35,6 +35,7 @@ stop TERM
 cargo build --locked --example echo
 # It ends with its stdin.
 mkfifo "$work/stdin"
+: >"$log" # of the server before
 target/debug/examples/echo <"$work/stdin" >"$log" &
 server=$!
 exec 9>"$work/stdin"
@@ -66,3 +67,5 @@ EOF_PY
 ) || die "$counts"
 echo "$counts"
 exec 9>&-
+wait "$server" || die "the echo ended with an error"
+server=
