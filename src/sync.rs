@@ -61,6 +61,9 @@ use push::Sender;
 /// How often is looked whether there is something to send.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long is sent before it is looked whether there is something to take.
+const TURN: Duration = Duration::from_millis(500);
+
 /// How long after the first failure it is tried again, and after many.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -210,7 +213,9 @@ impl Replica {
             if let Some(request) = self.waiting.take() {
                 self.answer(link, request).await?;
             }
-            while self.push(link).await? {}
+            let since = Instant::now();
+            // However much there is to send, what others do there gets its turn.
+            while self.push(link).await? && since.elapsed() < TURN {}
             if self.next_pull <= Instant::now() {
                 self.pull(link, false).await?;
             }
@@ -227,11 +232,17 @@ impl Replica {
                 self.status.connect();
             }
             self.failures = 0;
+            let pause = if self.is_behind()? { Duration::ZERO } else { LOOK };
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(pause) => {}
                 request = self.requests.recv() => self.waiting = request,
             }
         }
+    }
+
+    /// Whether there is something to send still.
+    fn is_behind(&self) -> Result<bool, StoreError> {
+        Ok(self.looked < self.store.read(|tx| Ok::<_, StoreError>(tx.newest()))?)
     }
 
     async fn answer(&mut self, link: &Link, request: Request) -> Result<(), SyncError> {

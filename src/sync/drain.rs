@@ -20,6 +20,13 @@ const BATCH: usize = 1000;
 const SKIPPED: u64 = 10_000;
 
 impl Replica {
+    /// Sends everything that was done here until now.
+    pub(super) async fn push_all(&mut self, link: &Link) -> Result<(), SyncError> {
+        let newest = self.store.read(|tx| Ok::<_, StoreError>(tx.newest()))?;
+        while self.push(link).await? && self.looked < newest {}
+        Ok(())
+    }
+
     /// Sends a piece of what was done here; tells whether there may be more.
     pub(super) async fn push(&mut self, link: &Link) -> Result<bool, SyncError> {
         let (after, newest) =

@@ -21,7 +21,7 @@ pub(super) const HELD: &str = "55P03";
 impl Replica {
     /// Does what `request` asks for; tells whether all is well then.
     pub(super) async fn obey(&mut self, link: &Link, request: &Request) -> Result<bool, SyncError> {
-        while self.push(link).await? {}
+        self.push_all(link).await?;
         match request.order {
             Order::Pull { accept_deletions } => {
                 self.pull_all(link, accept_deletions, request).await
@@ -45,7 +45,7 @@ impl Replica {
         let taken = self.pull_whole(link, accept).await;
         self.progress = None;
         let taken = taken?;
-        while self.push(link).await? {}
+        self.push_all(link).await?;
         if let Some(why) = self.status.paused() {
             request.say(why).await;
             return Ok(false);

@@ -243,15 +243,26 @@ pub(super) async fn leave_mark(link: &Link, from: &str) -> Result<i64, SyncError
     rows.first().map_or(Ok(0), |row| get(row, 0))
 }
 
-/// Removes what all followed; who was not seen for a week is not waited for, and told so.
+/// Removes what all followed, or a good part of it; who was not seen for a week is not waited for,
+/// and told so.
 pub(super) async fn prune(link: &Link, from: &str) -> Result<(), SyncError> {
+    /// Some tenths of a second each: what was loaded there at once is not removed at once.
+    const PIECES: usize = 10;
+    const ROWS: i64 = 20_000;
     let statement = "with forgotten as (update orion_chat.nodes set followed = null\
-        \x20where seen_at <= now() - interval '7 days' and followed is not null)\
-        \x20delete from orion_chat.outbox o using (select min(xmin_of_node) as xmin\
-        \x20from (select pg_snapshot_xmin(coalesce(n.followed, $1)::pg_snapshot) as xmin_of_node\
-        \x20from orion_chat.nodes n where n.seen_at > now() - interval '7 days') n) n\
-        \x20where o.xid < n.xmin";
-    link.query("the outbox", statement, &[(&from, Type::TEXT)]).await?;
+        \x20where seen_at <= now() - interval '7 days' and followed is not null),\
+        \x20old as (select o.xid, o.id from orion_chat.outbox o where o.xid < (select\
+        \x20min(pg_snapshot_xmin(coalesce(n.followed, $1)::pg_snapshot)) from orion_chat.nodes n\
+        \x20where n.seen_at > now() - interval '7 days') order by o.xid, o.id limit $2)\
+        \x20delete from orion_chat.outbox o using old where (o.xid, o.id) = (old.xid, old.id)\
+        \x20returning 1";
+    let parameters = [(&from as _, Type::TEXT), (&ROWS as _, Type::INT8)];
+    for _ in 0..PIECES {
+        let gone = link.query("the outbox", statement, &parameters).await?;
+        if i64::try_from(gone.len()).is_ok_and(|gone| gone < ROWS) {
+            break;
+        }
+    }
     Ok(())
 }
 

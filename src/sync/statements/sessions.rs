@@ -30,7 +30,9 @@ pub(in crate::sync) async fn delete_sessions(
     let messages = link.query(
         "the deletion of sessions",
         concat!(
-            "delete from chat_messages m using unnest($1, $2) x(id, at) where m.session_id = x.id",
+            "delete from chat_messages m using unnest($1, $2) x(id, at)",
+            // Of one that never was there no messages are looked for.
+            " join chat_sessions s on s.session_id = x.id where m.session_id = s.session_id",
             " and m.created_at <= ",
             time!("x.at")
         ),
