@@ -8,6 +8,7 @@ mod compact;
 mod exchange;
 mod news;
 mod out_file;
+mod place;
 mod restore;
 mod salvage;
 mod series;
@@ -24,6 +25,7 @@ use crate::store::{FinishedFile, NewFile, Note, OpenError, Snapshot};
 pub use compact::compact;
 pub use exchange::{Lines, export, export_to, import, stored};
 pub use news::{News, Unit};
+use place::place;
 pub use restore::{Restored, restore};
 pub use salvage::{Salvaged, salvage};
 pub use series::{backup_name, make_folder, prune};
@@ -49,11 +51,19 @@ pub enum CareError {
         /// The file.
         path: PathBuf,
     },
+    /// A data file that no server has cannot be read to its end.
+    #[error("cannot read data file {path}: {reason}; salvage it, or restore a backup", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The server broke off.
     #[error("the server broke off: {0}; nothing was changed: see its log and try again")]
     BrokenOff(String),
     /// The file that was made of another cannot be read or written.
-    #[error("cannot make {path}: {reason}; nothing was changed: see whether its disk is full", path = path.display())]
+    #[error("cannot make {path}: {reason}; nothing was changed: choose another place, or make room there", path = path.display())]
     Copy {
         /// Where it was to be.
         path: PathBuf,
@@ -72,7 +82,7 @@ pub enum CareError {
     },
     /// Lines of an import were not stored.
     #[error(
-        "{problems} problems, told above; {stored}; to import again adds nothing twice: mend what is told, or leave it out with --keep-going"
+        "{problems} problems, told above; {stored}; to import again adds nothing twice: mend what is told, or leave it out with --keep-going, which ends so too"
     )]
     Refused {
         /// How many problems were told.
@@ -108,7 +118,13 @@ pub enum CareError {
         /// What the system says.
         source: io::Error,
     },
-    /// A backup would take the place of what it is of.
+    /// A file would take the place of one that a server has open.
+    #[error("{path} is a data file in use by another process; choose another name", path = path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file would take the place of what it is of.
     #[error("{path} is the data file itself; choose another name", path = path.display())]
     Itself {
         /// The file.
@@ -128,9 +144,7 @@ pub fn backup(
     target: &Path,
     news: &mut dyn FnMut(News<'_>),
 ) -> Result<u64, CareError> {
-    if is_same(data, target) {
-        return Err(CareError::Itself { path: target.to_owned() });
-    }
+    let target = &place(data, target)?;
     let (copy, records) = checked_copy(data, target, news)?;
     copy.publish(target).map_err(|error| failed(target, &error))?;
     note_backup(data);
@@ -193,7 +207,8 @@ fn checked_copy(
 ) -> Result<(FinishedFile, u64), CareError> {
     let copy = Source::of(data)?.copy(target, news)?;
     let (records, problems) = check(&Snapshot::open(copy.path())?, news);
-    sound(data, problems, "no backup was written: restore an older one")?;
+    let outcome = "no backup was written: what can be read is had by export, or by salvage of the stopped file";
+    sound(data, problems, outcome)?;
     Ok((copy, records))
 }
 

@@ -57,7 +57,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Compact(data) => care::look_after(|| care::compact(&config::data(data, variable))),
         Command::Doctor(args) => {
             let file = EnvFile::read(&args.env)?;
-            doctor::doctor(args, |name| file.get(name).or_else(|| variable(name)))
+            let names = file.names().chain(variable_names()).collect();
+            doctor::doctor(args, names, |name| file.get(name).or_else(|| variable(name)))
         }
         Command::Postgres(command) => care::look_after(|| {
             let (data, target) = config::replica(command.place(), variable)?;
@@ -82,6 +83,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Man { folder } => manual::man(folder),
     }
+}
+
+/// What the environment has variables for.
+fn variable_names() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
 
 /// Says what was asked for, to whoever may have gone away.

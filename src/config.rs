@@ -12,6 +12,7 @@ mod limits;
 mod manager;
 mod peer;
 mod postgres;
+mod unknown;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use access::SECRET;
 use env::Env;
 pub use env_file::EnvFile;
 pub use error::ConfigError;
+pub use unknown::unknown_variables;
 
 /// Everything that was configured.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ pub fn load_for(
     };
     let server = ServerConfig {
         listen,
-        admin: env.admin(args.admin)?,
+        admin: env.admin(args.admin, &mut warnings)?,
         store: StoreConfig {
             path: args.data.unwrap_or_else(|| env.data()),
             cache_bytes: usize::try_from(cache_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),

@@ -100,6 +100,9 @@ pub async fn look_at_service(
     let origins = config.server.origins.clone();
     let (found, port) = port::look(listen).await;
     tell(found);
+    if let (Port::Free | Port::Taken, Some(admin)) = (&port, &config.server.admin) {
+        port::look_at_admin(listen, admin).into_iter().for_each(&mut *tell);
+    }
 
     let stand_in = match port {
         Port::Served(_) => None,

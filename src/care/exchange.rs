@@ -13,6 +13,7 @@ use crate::model::{Clock, UserId};
 use crate::store::{Store, StoreConfig, StoreError, hand_over};
 
 use super::out_file::OutFile;
+use super::place::place;
 use super::source::{Server, Source, size_of};
 use super::{CareError, News, Unit, failed};
 
@@ -30,6 +31,7 @@ pub fn export(
     target: &Path,
     news: &mut dyn FnMut(News<'_>),
 ) -> Result<Tally, CareError> {
+    let target = &place(data, target)?;
     let part = OutFile::create(target).map_err(|error| failed(target, &error))?;
     let mut out = BufWriter::with_capacity(1 << 16, &part.file);
     let tally = lines_to(data, user, (target, &mut out), news)?;
@@ -76,18 +78,18 @@ fn lines_to(
             Ok(sent)
         }
         Source::File(snapshot, _) => {
-            let frozen = snapshot.freeze().map_err(|error| unreadable(&error))?;
+            let frozen = snapshot.freeze().map_err(|error| unreadable(data, &error))?;
             let mut out = BufWriter::with_capacity(1 << 16, out);
             crate::exchange::export(&frozen, user, &mut out).map_err(|error| match error {
                 ExportError::Io(error) => failed(target, &error),
-                ExportError::Store(error) => unreadable(&error),
+                ExportError::Store(error) => unreadable(data, &error),
             })
         }
     }
 }
 
-fn unreadable(error: &StoreError) -> CareError {
-    CareError::BrokenOff(error.to_string())
+fn unreadable(data: &Path, error: &StoreError) -> CareError {
+    CareError::Unreadable { path: data.to_owned(), reason: error.to_string() }
 }
 
 /// Counts what is written.

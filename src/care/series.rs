@@ -5,6 +5,9 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::store::Held;
 
 use super::{CareError, failed};
 
@@ -25,7 +28,10 @@ pub fn make_folder(folder: &Path) -> Result<(), CareError> {
     made.map_err(|error| failed(folder, &error))
 }
 
-/// Removes backups of `folder` but for `newest` and those that come next by the time of their names,
+/// How old a file must be that a backup left which was broken off: younger ones may be on their way.
+const LEFT_OVER: Duration = Duration::from_hours(1);
+
+/// Removes what backups left in `folder` that were broken off, an hour ago or more; and backups but for `newest` and those that come next by the time of their names,
 /// `keep` in all. What has another name stays.
 ///
 /// # Errors
@@ -38,9 +44,18 @@ pub fn prune(folder: &Path, newest: &Path, keep: NonZeroUsize) -> Result<(), Car
     let mut others = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
         let entry = entry.map_err(failed(folder))?;
-        let is_file = entry.file_type().map_err(failed(folder))?.is_file();
-        if is_file && entry.path() != newest && is_backup(&entry.path()) {
-            others.push(entry.path());
+        let (found, path) = (entry.metadata().map_err(failed(folder))?, entry.path());
+        if !found.is_file() || path == newest {
+            continue;
+        }
+        if is_backup(&path) {
+            others.push(path);
+        } else if is_part(&path)
+            && found.modified().and_then(|at| at.elapsed().map_err(io::Error::other)).is_ok_and(|age| age > LEFT_OVER)
+            // Nobody works on it.
+            && Held::take(&path).is_ok()
+        {
+            std::fs::remove_file(&path).map_err(failed(&path))?;
         }
     }
     others.sort_unstable();
@@ -49,6 +64,12 @@ pub fn prune(folder: &Path, newest: &Path, keep: NonZeroUsize) -> Result<(), Car
         .iter()
         .take(too_many)
         .try_for_each(|old: &PathBuf| std::fs::remove_file(old).map_err(failed(old)))
+}
+
+/// Whether a file is called as a backup of the series that is on its way: `NAME.UUID.part`.
+fn is_part(path: &Path) -> bool {
+    let name = path.file_stem().map(Path::new).and_then(Path::file_stem);
+    path.extension().is_some_and(|end| end == "part") && name.map(Path::new).is_some_and(is_backup)
 }
 
 /// Whether a file is called as [`backup_name`] calls one.

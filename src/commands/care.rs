@@ -84,7 +84,10 @@ pub(super) fn salvage(file: &Path, out: &Path) -> Result<(), Failure> {
     let Found { sessions, rebuilt, messages, missing, beyond } = found;
     say(&format!("{} holds {sessions} sessions with {messages} messages", out.display()));
     for (count, what) in [
-        (u64::try_from(lost).unwrap_or(u64::MAX), "stretches of the file could not be read"),
+        (
+            u64::try_from(lost).unwrap_or(u64::MAX),
+            "stretches of the file could not be read: whole sessions may be missing",
+        ),
         (missing, "messages that their sessions tell of were not found"),
         (rebuilt, "sessions lost their title, marks and metadata"),
         (beyond, "messages are there beyond what their sessions tell of: maybe deleted ones"),

@@ -10,9 +10,10 @@ use crate::model::Clock;
 use super::log::check_filter;
 use super::{Failure, say};
 
-/// Says what it finds, one line each.
+/// Says what it finds, one line each; `names` are those of all variables.
 pub(super) fn doctor(
     args: DoctorArgs,
+    names: Vec<String>,
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<(), Failure> {
     let clock = Clock::system();
@@ -33,6 +34,9 @@ pub(super) fn doctor(
             doubts.for_each(|warning| tell(Finding::doubtful("config", warning)));
         }
         Err(error) => tell(Finding::wrong("config", error.to_string())),
+    }
+    for unknown in config::unknown_variables(names) {
+        tell(Finding::doubtful("config", unknown));
     }
     doctor::look_at_node(&data, &clock, &mut tell);
     if let Ok((config, tokens)) = loaded {

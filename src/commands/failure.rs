@@ -87,7 +87,9 @@ impl Failure {
                     OpenError::Newer { .. } | OpenError::Damaged { .. } | OpenError::Io(_) => 74,
                 }
             }
-            Self::Care(CareError::Copy { .. } | CareError::Itself { .. })
+            Self::Care(
+                CareError::Copy { .. } | CareError::Itself { .. } | CareError::InUse { .. },
+            )
             | Self::ManPage { .. } => 73,
             Self::Care(CareError::Refused { .. }) => 65,
             Self::Care(CareError::Lines { .. }) => 66,
@@ -95,6 +97,7 @@ impl Failure {
             Self::Care(
                 CareError::Damaged { .. }
                 | CareError::BrokenOff(_)
+                | CareError::Unreadable { .. }
                 | CareError::Unfinished { .. }
                 | CareError::Prune { .. },
             )

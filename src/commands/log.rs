@@ -13,6 +13,7 @@ use crate::cli::LogFormat;
 
 use super::Failure;
 use discreet::Discreet;
+pub(super) use discreet::without_addresses;
 
 /// Starts the log; without a format, text for a terminal and else JSON. Panics are told in it too.
 ///

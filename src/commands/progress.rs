@@ -6,6 +6,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::care::{News, Unit};
 
+use super::log::without_addresses;
+
 /// Where problems are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tell {
@@ -75,5 +77,7 @@ fn style(of: Option<u64>, unit: Unit) -> ProgressStyle {
 
 #[expect(clippy::print_stderr, reason = "this is what stderr is for")]
 fn complain_of(problem: &str) {
-    eprintln!("{problem}");
+    // It may go to a journal, as that of a nightly backup does.
+    let problem = without_addresses(problem.as_bytes());
+    eprintln!("{}", String::from_utf8_lossy(&problem));
 }

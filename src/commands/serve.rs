@@ -14,10 +14,10 @@ use crate::server::{self, Server, announce};
 use crate::store::{Repair, StoreError};
 use crate::systemd::{self, HandedOver, Manager};
 
-use super::Failure;
 use super::log::start_log;
 use super::reload::Reload;
 use super::stop::stop_on_signal;
+use super::{Failure, variable_names};
 
 /// Threads that serve requests beside the one that writes: some may wait for the disk while
 /// others go on.
@@ -56,12 +56,13 @@ pub(super) fn serve(
 }
 
 async fn run(
-    config: Config,
+    mut config: Config,
     handed_over: Option<HandedOver>,
     reload: Reload,
     manager: &Manager,
 ) -> Result<(), Failure> {
     info!("orion-chat {}", env!("CARGO_PKG_VERSION"));
+    config.warnings.extend(config::unknown_variables(variable_names()));
     config.warnings.iter().for_each(|warning| warn!("{warning}"));
     announce(&config.server);
     // What goes on beside the server ends with it.

@@ -28,6 +28,11 @@ impl EnvFile {
         Ok(Self(parse(&text.map_err(failed)?)))
     }
 
+    /// The names that it has something for.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.0.keys().cloned()
+    }
+
     /// What the file has for `name`.
     pub fn get(&self, name: &str) -> Option<OsString> {
         self.0.get(name).cloned()

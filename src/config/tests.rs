@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::cli::Cli;
 use crate::http::auth::Auth;
 use crate::http::cors::AllowedOrigins;
+use crate::model::UserId;
 
 use super::access::{PREVIOUS, SECRET};
 use super::*;
@@ -396,10 +397,18 @@ fn whose_tokens_are_taken_has_defaults() {
 
 #[test]
 fn only_user_ids_can_be_allowed_users() {
-    let with = |users| load_with(&[], &[(SECRET, GOOD), ("AUTHORIZED_USER_EMAIL", users)]);
+    const USERS: &str = "AUTHORIZED_USER_EMAIL";
+    let with = |users| load_with(&[], &[(SECRET, GOOD), (USERS, users)]);
+    let some = " Ann@Example.org ,,bob";
 
-    let shown = format!("{:?}", with(" Ann@Example.org ,,bob").unwrap().server.auth);
-    assert!(shown.contains("\"ann@example.org\"") && shown.contains("\"bob\""), "{shown}");
+    let variables =
+        |name: &str| [(SECRET, GOOD), (USERS, some)].into_iter().find(|(of, _)| *of == name);
+    let tokens = tokens(|name| variables(name).map(|(_, value)| value.into())).unwrap().unwrap();
+    let allowed = tokens.allowed_users.unwrap();
+    assert_eq!(allowed.iter().map(UserId::as_str).collect::<Vec<_>>(), ["ann@example.org", "bob"]);
+
+    let shown = format!("{:?}", with(some).unwrap().server.auth);
+    assert!(shown.contains("allowed_users: Some(2)") && !shown.contains("example"), "{shown}");
 
     let error = with("ann@example.org,a\tb").unwrap_err().to_string();
     assert!(error.starts_with("AUTHORIZED_USER_EMAIL: "), "{error}");

@@ -109,7 +109,9 @@ pub(super) fn room(data: &Path) -> Finding {
         return Finding::wrong(ROOM, text);
     }
     if free < ROOM_MIN {
-        return Finding::wrong(ROOM, format!("{room}: give it room, before writes fail"));
+        let text =
+            format!("{room}: writes fail without; du -x {shown} | sort -n shows what takes it");
+        return Finding::wrong(ROOM, text);
     }
     if free < ROOM_LOW {
         return Finding::doubtful(ROOM, format!("{room}: give it room in time"));

@@ -9,10 +9,12 @@ use hyper::body::Bytes;
 use hyper::{Request, Response};
 
 use crate::client::{AskError, Peer};
+use crate::server::AdminConfig;
 
 use super::Finding;
 
 const CHECK: &str = "port";
+const ADMIN: &str = "admin";
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,6 +41,26 @@ pub(super) async fn look(listen: SocketAddr) -> (Finding, Port) {
         Err(AskError::Connect(_)) => (try_to_listen(listen), Port::Free),
         Err(error) => (taken(listen, &error.to_string()), Port::Taken),
     }
+}
+
+/// What keeps the admin listener from its port, where no server of ours runs that has it.
+pub(super) fn look_at_admin(listen: SocketAddr, admin: &AdminConfig) -> Option<Finding> {
+    if admin.listen.port() == 0 {
+        return None;
+    }
+    if admin.listen == listen {
+        let text = format!("{listen} is asked for twice; choose another with --admin-listen");
+        return Some(Finding::wrong(ADMIN, text));
+    }
+    let error = TcpListener::bind(admin.listen).err()?;
+    let text = format!(
+        "{} cannot be had for metrics: {error}; ss -ltnp 'sport = :{}' shows who has it: choose \
+         another with --admin-listen, or off",
+        admin.listen,
+        admin.listen.port()
+    );
+    // The default one is gone without.
+    Some(if admin.is_needed { Finding::wrong(ADMIN, text) } else { Finding::doubtful(ADMIN, text) })
 }
 
 /// What `peer` answers, if it does within a time.

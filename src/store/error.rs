@@ -80,8 +80,8 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
-    /// There is one, and this process may not write it.
-    #[error("cannot write data file {path}: {source}; give this user access or choose another with --data", path = path.display())]
+    /// There is one, and this process may not write it; or there is none where one is needed.
+    #[error("cannot open data file {path} for writing: {source}; {}", access_hint(source), path = path.display())]
     Access {
         /// Where it is.
         path: PathBuf,
@@ -115,6 +115,16 @@ pub enum OpenError {
     /// Reading or writing failed.
     #[error("cannot open data file: {0}; see whether its disk is full or failing")]
     Io(String),
+}
+
+fn access_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => "name one that is there, as the argument or with --data",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "copy it to a place that can be written, and name that"
+        }
+        _ => "give this user access or choose another with --data",
+    }
 }
 
 impl OpenError {

@@ -60,6 +60,9 @@ const CHORE: usize = 1000;
 /// ...and how long it goes on with them.
 const CHORE_TIME: Duration = Duration::from_millis(2);
 
+/// How long room is made for after each batch while there is none, and writes are refused.
+const REFUSING_TIME: Duration = Duration::from_millis(50);
+
 /// After how many batches in a row housekeeping gets its turn when the writer is never idle.
 const BATCHES_PER_CHORE: u32 = 16;
 
@@ -143,6 +146,7 @@ impl Hold {
 }
 
 /// The state of the thread.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Writer {
     seat: Seat,
     next: Numbers,
@@ -156,6 +160,8 @@ pub(super) struct Writer {
     dirty: bool,
     /// Whether housekeeping may find something to do.
     chores: bool,
+    /// Whether something was deleted since writes are refused.
+    room_to_make: bool,
     batches: u32,
 }
 
@@ -182,8 +188,8 @@ impl Writer {
         let cycle = Cycle { users: VecDeque::new(), until: settled };
         let stuck = HashSet::new();
         // A start is a good time for what was left undone.
-        let (resting, dirty, chores, batches) = (false, true, true, 0);
-        Self { seat, next, cycle, stuck, resting, dirty, chores, batches }
+        let (resting, dirty, chores, room_to_make, batches) = (false, true, true, false, 0);
+        Self { seat, next, cycle, stuck, resting, dirty, chores, room_to_make, batches }
     }
 
     /// Works until told to close, until nobody is left who could ask, or until the file fails.
@@ -196,6 +202,7 @@ impl Writer {
             }
             self.settle_large()?;
             while self.view().fresh.bytes() > self.seat.fresh_bytes && self.settle_some()? {}
+            self.make_room_of_deletions()?;
         }
         while self.seat.space.may_tidy() && self.settle_some()? {}
         if self.seat.space.may_tidy() {
@@ -236,13 +243,29 @@ impl Writer {
         if !self.resting {
             return Ok(());
         }
+        if self.tidy()? { Ok(()) } else { self.make_quick_to_open() }
+    }
+
+    /// Does what a deletion has left to be done on a full disk, for a while: whoever tries again and
+    /// again to write must not keep the room from being made.
+    fn make_room_of_deletions(&mut self) -> Result<(), StoreError> {
+        let until = Instant::now() + REFUSING_TIME;
+        while self.room_to_make && self.seat.space.may_tidy() && Instant::now() < until {
+            self.room_to_make = self.tidy()?;
+        }
+        Ok(())
+    }
+
+    /// Does a part of what makes room, and tells whether there was anything to do.
+    fn tidy(&mut self) -> Result<bool, StoreError> {
         if self.settle_some()? {
-            return Ok(());
+            return Ok(true);
         }
-        if self.chores {
-            return self.do_chore();
+        let is_something = self.chores;
+        if is_something {
+            self.do_chore()?;
         }
-        self.make_quick_to_open()
+        Ok(is_something)
     }
 
     /// `first` and what waits behind it; and whether to close then.
@@ -343,6 +366,7 @@ impl Writer {
             batch.drain(..).for_each(Operation::answer);
         }
         let (metrics, began) = (Arc::clone(&self.seat.metrics), Instant::now());
+        self.room_to_make |= self.seat.space.is_refusing() && done.steps.iter().any(Step::deletes);
         let committed = self.commit_done(done);
         if committed.is_ok() {
             metrics.commits.inc();
@@ -391,7 +415,9 @@ impl Writer {
     /// waiting.
     fn settle_large(&mut self) -> Result<(), StoreError> {
         let large = self.view().fresh.large().find(|user| !self.stuck.contains(*user)).cloned();
-        if let Some(user) = large {
+        if let Some(user) = large
+            && self.seat.space.may_tidy()
+        {
             self.cycle.users.push_front(user);
             self.settle_some()?;
         }

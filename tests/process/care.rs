@@ -245,9 +245,36 @@ fn a_backup_never_takes_the_place_of_the_data_file() {
     let folder = folder_with(&[("s", "hello")]);
     fs::hard_link(folder.path().join(DATA), folder.path().join("same.redb")).unwrap();
 
-    for verb in ["backup", "restore"] {
-        refused(folder.path(), &[verb, "same.redb"], 73, &["same.redb", "choose another name"]);
+    std::os::unix::fs::symlink("same.redb", folder.path().join("link")).unwrap();
+    let before = fs::read(folder.path().join(DATA)).unwrap();
+
+    for verb in ["backup", "restore", "export"] {
+        for name in ["same.redb", "link"] {
+            refused(folder.path(), &[verb, name], 73, &[name, "choose another name"]);
+        }
+    }
+    assert!(fs::read(folder.path().join(DATA)).unwrap() == before);
+    let served = folder_with(&[("t", "hello")]);
+    let _server = Process::start(server(served.path()));
+    let other = served.path().join(DATA);
+    for verb in ["backup", "export"] {
+        refused(folder.path(), &[verb, other.to_str().unwrap()], 73, &["in use"]);
+        refused(folder.path(), &[verb, "/dev/null"], 73, &["/dev/null", "no plain file"]);
+        refused(folder.path(), &[verb, "."], 73, &["no plain file"]);
     }
     refused(folder.path(), &["backup", "nowhere/b.redb"], 73, &["nowhere/b.redb"]);
     refused(folder.path(), &["verify", "nothing.redb"], 73, &["nothing.redb"]);
+}
+
+#[test]
+fn where_a_link_leads_is_where_a_backup_goes() {
+    let folder = folder_with(&[("s", "hello")]);
+    fs::create_dir(folder.path().join("elsewhere")).unwrap();
+    fs::write(folder.path().join("elsewhere/b.redb"), "of yesterday").unwrap();
+    std::os::unix::fs::symlink("elsewhere/b.redb", folder.path().join("latest")).unwrap();
+
+    done(folder.path(), &["backup", "latest"]);
+
+    assert!(folder.path().join("latest").symlink_metadata().unwrap().is_symlink());
+    done(folder.path(), &["verify", "elsewhere/b.redb"]);
 }

@@ -188,8 +188,8 @@ fn a_full_disk_refuses_writes_until_it_has_room_and_loses_nothing() {
     ann.check_history();
     ann.connection.get("/health").unwrap().expect(200);
     ann.connection.get("/api/search?userId=ann&q=m1m1m1").unwrap().expect(200);
-    assert_eq!(ann.delete("s2"), 200);
     assert_eq!(ann.create("s3"), 507);
+    assert_eq!(ann.delete("s2"), 200);
     assert_eq!(process.log().matches("writes are refused").count(), 1, "{}", process.log());
 
     disk.empty("others");
@@ -222,10 +222,9 @@ fn deletions_make_room() {
     assert_eq!(ann.delete(SESSION), 200);
     ann.saved.clear();
 
-    let begun = Instant::now();
-    while ann.create(SESSION) != 201 {
-        assert!(begun.elapsed() < PATIENCE, "{}", process.log());
-    }
+    // Also where somebody tries all the time, and each try does not count for nothing.
+    let tries = (0..100).find(|_| ann.create(SESSION) == 201);
+    assert!(tries.is_some(), "{}", process.log());
     for _ in 0..50 {
         ann.save_when_possible();
     }

@@ -44,6 +44,24 @@ fn the_newest_are_kept_and_what_is_no_backup_stays() {
     assert_eq!(left.len(), 3 + 5, "{left:?}");
 }
 
+#[test]
+fn what_was_broken_off_an_hour_ago_is_removed() {
+    let folder = folder_with(&[("s", "hello")]);
+    let part = |time: &str| format!("orion-chat-{time}.redb.018f-77.part");
+    let (old, young) = (part("20200101T000000.000Z"), part("20200102T000000.000Z"));
+    for (name, age) in [(&old, 2), (&young, 0), (&"notes.part".to_owned(), 2)] {
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        let made = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(made - std::time::Duration::from_hours(age)).unwrap();
+    }
+
+    done(folder.path(), &["backup", "--into", ".", "--keep", "2"]);
+
+    let left = backups(folder.path());
+    assert!(!left.contains(&old), "{left:?}");
+    assert!(left.contains(&young) && left.contains(&"notes.part".to_owned()), "{left:?}");
+}
+
 /// As after a night with a clock that was ahead.
 #[test]
 fn the_one_that_was_just_made_is_kept_whatever_the_clock_says() {
