@@ -37,6 +37,7 @@ mod step;
 mod stored;
 mod tables;
 mod tx;
+mod unwritable;
 mod usage;
 mod verify;
 mod writer;

@@ -10,8 +10,10 @@ use redb::{
     TableDefinition, TableHandle as _,
 };
 
+use super::open::open_backend;
 use super::space::Space;
 use super::tables::{NAMED, NUMBERED};
+use super::unwritable::Unwritable;
 use super::{OpenError, StoreError, open_held};
 
 /// Memory for pages of a file that nobody serves, in bytes: it is read from one end to the other.
@@ -38,13 +40,21 @@ impl Snapshot {
         Self { tx, _opened: None }
     }
 
-    /// The data file at `path`, which stays as it is, and is in use for as long as this is kept.
+    /// The data file at `path`, which stays as it is, and is in use for as long as this is kept; also
+    /// one that can only be read.
     ///
     /// # Errors
     /// [`OpenError`]
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let on = (Arc::new(Space::endless()), Arc::default());
-        let (db, _never_let_through) = open_held(path, CACHE_BYTES, on, |_| {})?;
+        let on = || (Arc::new(Space::endless()), Arc::default());
+        // No gate is ever opened.
+        let db = match open_held(path, CACHE_BYTES, on(), |_| {}) {
+            Err(OpenError::Access { source, .. }) if Unwritable::is_reason(&source) => {
+                let (file, bytes) = Unwritable::open(path)?;
+                open_backend(file, (path, bytes), CACHE_BYTES, on(), |_| {})?.0
+            }
+            opened => opened?.0,
+        };
         let tx = db.begin_read().map_err(|error| OpenError::unreadable(path, error.into()))?;
         Ok(Self { tx: Arc::new(tx), _opened: Some(db) })
     }

@@ -9,7 +9,7 @@ mod room;
 mod series;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -277,4 +277,36 @@ fn where_a_link_leads_is_where_a_backup_goes() {
 
     assert!(folder.path().join("latest").symlink_metadata().unwrap().is_symlink());
     done(folder.path(), &["verify", "elsewhere/b.redb"]);
+}
+
+/// As on a disk of backups, which is mounted read-only.
+#[test]
+fn a_file_that_can_only_be_read_is_read() {
+    let folder = folder_with(&[("s", "hello")]);
+    let (backups, fresh) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let backup = backups.path().join("b.redb");
+    done(folder.path(), &["backup", backup.to_str().unwrap()]);
+    let before = fs::read(&backup).unwrap();
+
+    for verb in [&["verify"][..], &["restore"], &["export", "lines", "--data"]] {
+        let arguments: Vec<_> = verb.iter().copied().chain(backup.to_str()).collect();
+        let output = on_a_read_only_disk(backups.path(), fresh.path(), &arguments);
+        assert!(output.status.success(), "{verb:?}: {}", text(&output.stderr));
+    }
+
+    assert!(fs::read(&backup).unwrap() == before);
+    assert!(fs::read_to_string(fresh.path().join("lines")).unwrap().contains("hello"));
+    done(fresh.path(), &["verify"]);
+}
+
+/// Runs a command where `disk` is mounted read-only.
+fn on_a_read_only_disk(disk: &Path, folder: &Path, arguments: &[&str]) -> Output {
+    let mut unshare = std::process::Command::new("unshare");
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        unshare.arg("--map-root-user");
+    }
+    let script = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#;
+    unshare.args(["--mount", "sh", "-c", script]).arg(disk);
+    unshare.arg(env!("CARGO_BIN_EXE_orion-chat")).args(arguments);
+    unshare.current_dir(folder).output().unwrap()
 }

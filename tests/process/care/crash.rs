@@ -34,10 +34,12 @@ fn folder_and_time(arguments: &[&str]) -> (tempfile::TempDir, Duration) {
     (folder, began.elapsed())
 }
 
-/// Kills it at points all over its time; `file` must be whole each time, and once be still the old
-/// one.
+/// Kills it at points all over its time; `file` must be whole each time and hold the same, and some
+/// kills must have come while a new one was on its way.
 fn kill_all_over(arguments: &[&str], file: &str) {
     let (folder, whole) = folder_and_time(arguments);
+    let lines = |file: &str| done(folder.path(), &["export", "-", "--data", file]);
+    let (expected, name) = (lines(DATA), file);
     let file = folder.path().join(file);
     let mut old_ones = 0;
     for n in 0..KILLS {
@@ -51,6 +53,7 @@ fn kill_all_over(arguments: &[&str], file: &str) {
             }
         });
         assert!(verified.is_ok(), "after {n}/{KILLS}: {verified:?} {problems:?}");
+        assert!(lines(name) == expected, "after {n}/{KILLS}: it holds something else");
         old_ones += u32::from(fs::read(&file).unwrap() == before);
         // What a crash leaves is easily told from what is whole.
         for entry in fs::read_dir(folder.path()).unwrap() {
@@ -64,7 +67,13 @@ fn kill_all_over(arguments: &[&str], file: &str) {
             );
         }
     }
-    assert!(old_ones > 0, "none was killed before its end");
+    let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let broken_off =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "part")).count();
+    assert!(
+        broken_off > 2 && old_ones > 2,
+        "{broken_off} were broken off, {old_ones} old ones left"
+    );
 }
 
 #[test]
