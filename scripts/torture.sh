@@ -56,8 +56,11 @@ ORION_CHAT=$planted tortured --run-ignored only -E 'test(torture_finds)' ||
 # Those of the replica are found by scenarios beside PostgreSQL, which hold without them.
 need initdb=postgresql pgbouncer=pgbouncer faketime=faketime openssl=openssl
 scenario() {
+  # A fault that is found once is found.
+  local retries=2
+  [[ ! $1 ]] || retries=0
   ORION_CHAT=$planted ORION_CHAT_FAULT=$1 cargo nextest run --locked --profile postgres \
-    --ignore-default-filter -E "binary(postgres) and test(=$2)" >"target/planted/$2.$1" 2>&1
+    --retries "$retries" --ignore-default-filter -E "binary(postgres) and test(=$2)" >"target/planted/$2.$1" 2>&1
 }
 of_replica=(
   sent-before-commit=outage::installed::commits_are_lost
