@@ -2,7 +2,7 @@
 //! server in another mode, without a word.
 
 /// What is read, beside what other services share (`PORT`, `DB_HOST` and the like).
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 23] = [
     "ALLOWED_ORIGINS",
     "ALLOWED_ORIGINS_FILE",
     "AUTHORIZED_USER_EMAIL",
@@ -10,7 +10,6 @@ const KNOWN: [&str; 24] = [
     "ORION_CHAT_AUTH",
     "ORION_CHAT_CACHE_MIB",
     "ORION_CHAT_DATA",
-    "ORION_CHAT_FAULT",
     "ORION_CHAT_LISTEN",
     "ORION_CHAT_LOG",
     "ORION_CHAT_LOG_FORMAT",
