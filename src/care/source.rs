@@ -153,6 +153,8 @@ impl Server {
 
     fn copy(self, target: &Path, news: Hear<'_>) -> Result<FinishedFile, CareError> {
         let copy = filled(target, |copy| {
+            // Its writers wait for the same disk.
+            copy.take_turns();
             let mut copied = Copied::new(self.size, news);
             self.ask(&Verb::Backup, &mut |frame| {
                 let piece = match &frame {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::mem::take;
 use std::path::Path;
+use std::time::Instant;
 
 use redb::backends::FileBackend;
 use redb::{Builder, Database, TableHandle as _};
@@ -19,6 +20,9 @@ use super::{OpenError, Piece, StoreError, new_log_id};
 /// How much goes into one commit, in bytes: each is a sync, which others on the disk wait for.
 const COMMIT_BYTES: usize = 2 * 1024 * 1024;
 
+/// The same where others are to have the disk in between.
+const TURN_BYTES: usize = 512 * 1024;
+
 /// A data file that is being made. It goes when this does.
 ///
 /// Its log gets a number of its own, unless it is ended otherwise: whoever followed the changes of the other file may have seen
@@ -30,6 +34,7 @@ pub struct NewFile {
     table: String,
     rows: Vec<(Vec<u8>, Vec<u8>)>,
     bytes: usize,
+    takes_turns: bool,
 }
 
 /// A data file that is whole and on disk, under a name of its own beside its target. It goes when
@@ -47,7 +52,14 @@ impl NewFile {
         let failed = |source: io::Error| OpenError::Create { path: target.to_owned(), source };
         let backend = FileBackend::new(file.try_clone().map_err(failed)?)?;
         let db = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
-        Ok(Self { unfinished, file, db, table: String::new(), rows: Vec::new(), bytes: 0 })
+        let (table, rows) = (String::new(), Vec::new());
+        Ok(Self { unfinished, file, db, table, rows, bytes: 0, takes_turns: false })
+    }
+
+    /// From now on leaves the disk to others for as long as it had it: for who copies what is written
+    /// to meanwhile.
+    pub fn take_turns(&mut self) {
+        self.takes_turns = true;
     }
 
     /// Puts the next piece of the other file.
@@ -65,7 +77,8 @@ impl NewFile {
             Piece::Row(key, value) => {
                 self.bytes += key.len() + value.len();
                 self.rows.push((key.to_vec(), value.to_vec()));
-                if self.bytes >= COMMIT_BYTES { self.commit() } else { Ok(()) }
+                let enough = if self.takes_turns { TURN_BYTES } else { COMMIT_BYTES };
+                if self.bytes >= enough { self.commit() } else { Ok(()) }
             }
         }
     }
@@ -98,7 +111,10 @@ impl NewFile {
         Ok(FinishedFile(self.unfinished))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this file has no writer")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file has no writer, and its disk is shared"
+    )]
     fn commit(&mut self) -> Result<(), StoreError> {
         if self.table.is_empty() {
             return Ok(());
@@ -120,7 +136,12 @@ impl NewFile {
         } else {
             return Err(unknown(name));
         }
-        Ok(transaction.commit()?)
+        let began = Instant::now();
+        transaction.commit()?;
+        if self.takes_turns {
+            std::thread::sleep(began.elapsed());
+        }
+        Ok(())
     }
 }
 
