@@ -7,6 +7,7 @@
 mod condition;
 mod create;
 mod cursor;
+mod due;
 mod edit_message;
 mod expire;
 mod follow;
@@ -35,7 +36,7 @@ pub use condition::Stale;
 pub use create::{NewSession, create};
 pub use cursor::InvalidCursor;
 pub use edit_message::{MessageEdit, delete_message, edit_message, get_message};
-pub use expire::{Expired, expire, next_expiry};
+pub use expire::{Stuck, expire, next_expiry};
 pub use follow::{Followed, Following, cursor_of_now, follow};
 pub use history::{History, HistoryQuery, Rest, history};
 pub use import::{

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::model::{Clock, Timestamp};
-use crate::sessions::{self, Belief, Expired, Trust};
+use crate::sessions::{self, Belief, Stuck, Trust};
 use crate::store::{ReadTx, Store, StoreError};
 
 /// How long sessions are kept that nobody changes.
@@ -20,8 +20,8 @@ pub struct Retention {
 
 /// How often it is looked for sessions whose `expiresAt` has come...
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
-/// ...and how often where something of them is wrong.
-const EXPIRE_AGAIN: Duration = Duration::from_mins(10);
+/// ...and how soon again where that could not be done.
+const EXPIRE_AGAIN: Duration = Duration::from_mins(1);
 
 /// Deletes what is older, until `stopping` is cancelled.
 pub(super) async fn retain(
@@ -59,11 +59,10 @@ async fn retire(store: &Store, before: Timestamp) {
 
 /// Deletes what expires, until `stopping` is cancelled: at once what did before the start.
 pub(super) async fn expire(store: Store, clock: Clock, stopping: CancellationToken) {
-    let mut trust = trust(&store, &clock);
+    let (mut trust, mut stuck) = (trust(&store, &clock), Stuck::default());
     loop {
-        let pause = match expire_due(&store, &clock, &mut trust).await {
-            Ok(Expired { stay: 0, .. }) => EXPIRE_EVERY,
-            Ok(_) => EXPIRE_AGAIN,
+        let pause = match expire_due(&store, &clock, (&mut trust, &mut stuck)).await {
+            Ok(()) => EXPIRE_EVERY,
             Err(error) => {
                 warn!(%error, "sessions stay beyond their time for now: {error}");
                 EXPIRE_AGAIN
@@ -79,27 +78,24 @@ pub(super) async fn expire(store: Store, clock: Clock, stopping: CancellationTok
 async fn expire_due(
     store: &Store,
     clock: &Clock,
-    trust: &mut Trust,
-) -> Result<Expired, StoreError> {
+    (trust, stuck): (&mut Trust, &mut Stuck),
+) -> Result<(), StoreError> {
     let now = clock.now();
     if sessions::next_expiry(store)?.is_none_or(|next| next > now) {
-        return Ok(Expired::default());
+        return Ok(());
     }
     match trust.believes(now, Instant::now()) {
-        Belief::Believed => {
-            let expired = sessions::expire(store, now).await?;
-            if expired.deleted > 0 {
-                info!("deleted {} sessions at their expiresAt", expired.deleted);
-            }
-            return Ok(expired);
-        }
+        Belief::Believed => match sessions::expire(store, now, stuck).await? {
+            0 => {}
+            expired => info!("deleted {expired} sessions at their expiresAt"),
+        },
         Belief::DoubtedNow => warn!(
             "the clock is days ahead of the newest write: no session is deleted at its expiresAt \
              until it has been so for a day; set it right if it is wrong"
         ),
         Belief::Doubted => {}
     }
-    Ok(Expired::default())
+    Ok(())
 }
 
 /// Trust in a clock that should show the time of the newest write, or later.

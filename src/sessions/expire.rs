@@ -1,23 +1,18 @@
 //! Deleting what was begun or changed to be there for a time only.
 
+use std::collections::HashSet;
+
 use tracing::warn;
 
 use crate::model::{Invalid, SessionId, Timestamp};
-use crate::store::{Row, SessionRef, Store, StoreError, WriteTx, notes};
+use crate::store::{Noted, Row, SessionRef, Store, StoreError, WriteTx, notes};
 
+use super::due::{TOGETHER, delete_due};
 use super::time_after;
 
-/// How many sessions are deleted in one operation, so that those of others have their turn.
-const TOGETHER: usize = 50;
-
-/// What became of the sessions whose time had come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Expired {
-    /// How many were deleted.
-    pub deleted: usize,
-    /// How many stay, as something of them is damaged.
-    pub stay: usize,
-}
+/// The sessions that stay beyond their time, as something of them is damaged.
+#[derive(Debug, Default)]
+pub struct Stuck(HashSet<Noted>);
 
 /// When the next session is to be deleted.
 ///
@@ -28,77 +23,50 @@ pub fn next_expiry(store: &Store) -> Result<Option<Timestamp>, StoreError> {
     Ok(first.first().and_then(|(key, _)| notes::expiry_in(key)).map(|(at, _)| at))
 }
 
-/// Deletes every session whose `expiresAt` is `now` or past, a pinned one too.
+/// Deletes every session whose `expiresAt` is `now` or past, a pinned one too; gives how many were.
 ///
-/// Each is deleted as by its user.
+/// Each is deleted as by its user. One that cannot be, as something of it is damaged, is told in the
+/// log and is `stuck` from then on.
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be read, or takes no writes now.
-pub async fn expire(store: &Store, now: Timestamp) -> Result<Expired, StoreError> {
-    let (mut expired, mut behind) = (Expired::default(), Vec::new());
+pub async fn expire(store: &Store, now: Timestamp, stuck: &mut Stuck) -> Result<usize, StoreError> {
+    let (mut expired, mut behind) = (0, Vec::new());
     loop {
         let noted = store.read(|tx| tx.notes(notes::EXPIRIES, &behind, TOGETHER))?;
         let is_due = |key: &[u8]| notes::expiry_in(key).is_none_or(|(at, _)| at <= now);
-        let due: Vec<_> = noted.into_iter().take_while(|(key, _)| is_due(key)).collect();
+        let mut due: Vec<_> = noted.into_iter().take_while(|(key, _)| is_due(key)).collect();
         let Some((last, _)) = due.last() else {
             return Ok(expired);
         };
         behind.clone_from(last);
-        match delete(store, due.clone()).await {
-            Err(error) if is_damage(&error) => {
-                // One that is damaged must not keep the others.
-                for one in due {
-                    expired.add(delete(store, vec![one]).await)?;
-                }
-            }
-            outcome => expired.add(outcome)?,
+        due.retain(|noted| !stuck.0.contains(noted));
+        if due.is_empty() {
+            continue;
         }
+        expired += delete_due(store, "expire", due, delete, |noted, error| {
+            warn!(%error, "a session stays beyond its time: {error}; restore a backup");
+            stuck.0.insert(noted);
+        })
+        .await?;
     }
 }
 
-impl Expired {
-    fn add(&mut self, outcome: Result<usize, StoreError>) -> Result<(), StoreError> {
-        match outcome {
-            Ok(deleted) => self.deleted += deleted,
-            Err(error) if is_damage(&error) => {
-                self.stay += 1;
-                warn!(%error, "a session stays beyond its time: {error}; restore a backup");
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
+/// Deletes the session of a note, unless it was deleted or given more time since it was looked at.
+fn delete(tx: &mut WriteTx<'_>, (key, id): &Noted) -> Result<bool, StoreError> {
+    if tx.note(key)?.is_none() {
+        return Ok(false);
     }
-}
-
-fn is_damage(error: &StoreError) -> bool {
-    matches!(error, StoreError::Damaged { .. } | StoreError::Structure(_))
-}
-
-/// Deletes the sessions of these notes, if they are still due.
-async fn delete(store: &Store, due: Vec<(Vec<u8>, Vec<u8>)>) -> Result<usize, StoreError> {
-    let work = move |tx: &mut WriteTx<'_>| {
-        let mut deleted = 0;
-        for (key, id) in &due {
-            // Deleted, or given more time, since it was looked at.
-            if tx.note(key)?.is_none() {
-                continue;
-            }
-            match due_session(tx, key, id)? {
-                Some((session, row)) => {
-                    let at = time_after(tx, &row);
-                    tx.delete_session(&session, &row, at);
-                    deleted += 1;
-                }
-                None => tx.put_note(key, None),
-            }
-        }
-        Ok(deleted)
-    };
-    store.write("expire", work).await
+    let found = noted_session(tx, key, id)?;
+    match &found {
+        Some((session, row)) => tx.delete_session(session, row, time_after(tx, row)),
+        None => tx.put_note(key, None),
+    }
+    Ok(found.is_some())
 }
 
 /// The session that a note is of.
-fn due_session(
+fn noted_session(
     tx: &WriteTx<'_>,
     key: &[u8],
     id: &[u8],

@@ -8,13 +8,11 @@ use tracing::warn;
 use crate::model::{SessionId, Timestamp};
 use crate::store::{Facts, ListedRow, Store, StoreError, Walked, WriteTx};
 
+use super::due::{TOGETHER, delete_due};
 use super::{pause, time_after};
 
 /// How many runs of sessions are looked at in one go: a millisecond of work.
 const RUNS: usize = 16;
-
-/// How many sessions are deleted in one operation, so that those of others have their turn.
-const TOGETHER: usize = 50;
 
 /// By how much the clock may be ahead of what it should show...
 const AHEAD: Duration = Duration::from_hours(3 * 24);
@@ -83,11 +81,11 @@ pub async fn retire(store: &Store, before: Timestamp) -> Result<usize, StoreErro
         let mut due = Vec::new();
         let mut note = |row: ListedRow<'_>| {
             let is_due = is_due(row.facts, row.updated_at, before);
-            due.extend(is_due.then(|| id_in(row.json)).flatten());
+            due.extend(is_due.then(|| id_in(row.json)).flatten().map(|id| (id, before)));
         };
         let next = store.read(|tx| tx.walk_sessions(&walked, RUNS, &mut note))?;
         for ids in due.chunks(TOGETHER) {
-            retired += delete(store, ids.to_vec(), before).await?;
+            retired += delete_due(store, "retire", ids.to_vec(), delete, tell).await?;
         }
         match next {
             Some(next) => walked = next,
@@ -97,32 +95,20 @@ pub async fn retire(store: &Store, before: Timestamp) -> Result<usize, StoreErro
     }
 }
 
-async fn delete(
-    store: &Store,
-    ids: Vec<SessionId>,
-    before: Timestamp,
-) -> Result<usize, StoreError> {
-    let work = move |tx: &mut WriteTx<'_>| {
-        let mut deleted = 0;
-        for id in &ids {
-            let Some(session) = tx.session(id)? else { continue };
-            let row = tx.row(&session)?;
-            // It may have changed since it was looked at.
-            if is_due(row.facts, row.updated_at, before) {
-                let at = time_after(tx, &row);
-                tx.delete_session(&session, &row, at);
-                deleted += 1;
-            }
-        }
-        Ok(deleted)
-    };
-    match store.write("retire", work).await {
-        Err(error @ (StoreError::Damaged { .. } | StoreError::Structure(_))) => {
-            warn!(%error, "some old sessions stay: {error}; restore a backup");
-            Ok(0)
-        }
-        outcome => outcome,
+fn tell(_: (SessionId, Timestamp), error: StoreError) {
+    warn!(%error, "an old session stays: {error}; restore a backup");
+}
+
+/// Deletes a session, unless it has changed since it was looked at.
+fn delete(tx: &mut WriteTx<'_>, (id, before): &(SessionId, Timestamp)) -> Result<bool, StoreError> {
+    let Some(session) = tx.session(id)? else { return Ok(false) };
+    let row = tx.row(&session)?;
+    let is_due = is_due(row.facts, row.updated_at, *before);
+    if is_due {
+        let at = time_after(tx, &row);
+        tx.delete_session(&session, &row, at);
     }
+    Ok(is_due)
 }
 
 fn is_due(facts: Facts, updated_at: Timestamp, before: Timestamp) -> bool {

@@ -6,11 +6,11 @@
 
 use std::path::Path;
 
-use orion_chat::model::Clock;
-use orion_chat::sessions::{SessionError, SortOrder};
+use orion_chat::model::{Clock, Timestamp};
+use orion_chat::sessions::{self, NewSession, SessionError, SortOrder, Stuck};
 use orion_chat::store::{OpenError, Snapshot, Store};
 
-use crate::support::{self, Listing, create, new_file, open, save};
+use crate::support::{self, Listing, create, new_file, open, save, session_id, wait};
 
 const USERS: [&str; 2] = ["ann", "bob@example.org"];
 const PAGE: usize = 4096;
@@ -383,4 +383,36 @@ fn a_clock_that_stands_at_the_beginning_of_time_hides_nothing() {
     let history = support::history(&store, user, id, SortOrder::Asc).unwrap();
     assert_eq!(history[..messages.len()], messages[..]);
     assert_eq!(history[messages.len()..], [new]);
+}
+
+#[test]
+fn a_damaged_session_whose_time_has_come_does_not_keep_the_others() {
+    let (_folder, path) = new_file();
+    let store = open(&path).unwrap();
+    // Of users of their own, so that they lie in records of their own.
+    for (user, id) in [("ann", "before"), ("bob", "damaged"), ("eve", "behind")] {
+        let id = Some(session_id(id));
+        let new = NewSession { id, expires_at: Some(Timestamp::MAX), ..NewSession::default() };
+        wait(sessions::create(&store, support::user(user), new, None)).unwrap();
+    }
+    store.close().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let row = br#"{"sessionId":"damaged""#;
+    let places: Vec<_> =
+        (0..bytes.len() - row.len()).filter(|at| bytes[*at..].starts_with(row)).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at + 15] ^= 1;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let store = open(&path).unwrap();
+    let mut stuck = Stuck::default();
+    let mut expire = || wait(sessions::expire(&store, Timestamp::MAX, &mut stuck)).unwrap();
+
+    assert_eq!((expire(), expire()), (2, 0));
+
+    let left = |user, id| support::get(&store, user, id);
+    assert!(matches!(left("ann", "before"), Err(SessionError::NotFound(_))));
+    assert!(matches!(left("bob", "damaged"), Err(SessionError::Store(_))));
+    assert!(matches!(left("eve", "behind"), Err(SessionError::NotFound(_))));
 }
