@@ -49,7 +49,33 @@ pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> Vec<String>
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+    use crate::config;
+
     use super::*;
+
+    #[test]
+    fn whatever_is_asked_for_is_known_and_the_other_way_round() {
+        let asked = RefCell::new(BTreeSet::new());
+        let variable = |name: &str| {
+            asked.borrow_mut().insert(name.to_owned());
+            // Without one, nobody asks for the one before it, nor for whose tokens are good.
+            (name == "ORION_SHARED_JWT_SECRET").then(|| "0123456789abcdef0123456789abcdef".into())
+        };
+        let cli = Cli::try_parse_from(["orion-chat"]).unwrap();
+        config::load(cli.serve, variable).unwrap();
+
+        let asked = asked.into_inner();
+        let others = ["PORT", "STATE_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+        let is_other = |name: &&String| others.contains(&name.as_str()) || name.starts_with("DB_");
+        let ours: Vec<_> = asked.iter().filter(|name| !is_other(name)).collect();
+        assert_eq!(ours, KNOWN.iter().collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_slip_in_a_name_is_told_with_the_name_that_was_meant() {
