@@ -1,0 +1,192 @@
+//! What the writer does beside operations: what is fresh, settled, swept and forgotten.
+
+use super::*;
+
+/// By hand here: the writer sweeps when nothing else is asked for, which shows in nothing but the
+/// file.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the writer has ended")]
+async fn a_deleted_session_is_swept_from_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, 1 << 20);
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    for n in 0..50 {
+        save(&store, &session, &format!("m{n}")).await.unwrap();
+    }
+    store.close().unwrap();
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
+    delete(&store, &session).await;
+    store.close().unwrap();
+
+    let db = Database::open(&config.path).unwrap();
+    let sweeping = db.begin_write().unwrap();
+    while housekeeping::sweep(&sweeping, share(7)).unwrap() {}
+    sweeping.commit().unwrap();
+
+    let tx = db.begin_read().unwrap();
+    let len = |table: TableDefinition<'static, &'static [u8], &'static [u8]>| {
+        tx.open_table(table).unwrap().len().unwrap()
+    };
+    assert_eq!(len(tables::SESSION_ID_TO_HEAD), 0);
+    assert_eq!(len(tables::USER_AND_UPDATED_TO_SESSIONS), 0);
+    assert_eq!(len(tables::USER_AND_CREATED_TO_SESSION_ID), 0);
+    assert_eq!(len(tables::SESSION_AND_PLACE_TO_MESSAGES), 0);
+    let ids = tx.open_table(tables::SESSION_AND_MESSAGE_ID_TO_PLACE).unwrap();
+    assert_eq!(ids.len().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_deleted_message_leaves_nothing_in_the_file() {
+    for is_settled in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder, 1 << 20);
+        let mut store = Store::open(&config, clock(), Arc::default()).unwrap();
+        let session = create(&store, "s", "ann").await;
+        save(&store, &session, "m").await.unwrap();
+        if is_settled {
+            store.close().unwrap();
+            store = Store::open(&config, clock(), Arc::default()).unwrap();
+        }
+        let session = store.read(|tx| tx.session(&session.id)).unwrap().unwrap();
+        delete_message(&store, &session, "m").await;
+        store.close().unwrap();
+
+        let db = Database::open(&config.path).unwrap();
+        let tx = db.begin_read().unwrap();
+        let ids = tx.open_table(tables::SESSION_AND_MESSAGE_ID_TO_PLACE).unwrap();
+        assert_eq!(ids.len().unwrap(), 0);
+        let messages = tx.open_table(tables::SESSION_AND_PLACE_TO_MESSAGES).unwrap();
+        assert_eq!(messages.len().unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the writer has ended")]
+async fn the_log_forgets_what_is_old_or_too_much_but_not_what_is_unsettled() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, 1 << 20);
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
+    for n in 0..10 {
+        create(&store, &format!("s{n}"), "ann").await;
+    }
+    store.close().unwrap();
+    let db = Database::open(&config.path).unwrap();
+    let left = |settled, before: u64, keep| {
+        let tx = db.begin_write().unwrap();
+        let before = Timestamp::from_micros(before);
+        housekeeping::prune(&tx, settled, before, keep, share(100)).unwrap();
+        let left = tx.open_table(tables::SEQ_TO_STEPS).unwrap().len().unwrap();
+        tx.abort().unwrap();
+        left
+    };
+
+    assert_eq!(left(10, 0, 100), 10, "young and few");
+    assert_eq!(left(10, u64::MAX, 100), 1, "all old; the newest tells the next number");
+    assert_eq!(left(10, 0, 3), 4, "more than 3 behind the newest");
+    assert_eq!(left(4, u64::MAX, 0), 6, "the rest is not settled");
+}
+
+/// So many rows, however long they take.
+fn share(rows: usize) -> Share {
+    Share { rows, until: Instant::now() + Duration::from_hours(1) }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the writer has ended")]
+fn what_is_pruned_at_once_is_bounded_by_time_too() {
+    let db = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+    let tx = db.begin_write().unwrap();
+    for seq in 1..=10 {
+        let steps = record::encode_steps(seq, &[]).unwrap();
+        tx.open_table(tables::SEQ_TO_STEPS).unwrap().insert(seq, steps.as_slice()).unwrap();
+    }
+    let late = Share { rows: 100, until: Instant::now() };
+    for (before, keep, left) in [(0, 0, 9), (u64::MAX, 100, 8)] {
+        let before = Timestamp::from_micros(before);
+        assert!(housekeeping::prune(&tx, 10, before, keep, late).unwrap());
+        let log = tx.open_table(tables::SEQ_TO_STEPS).unwrap();
+        assert_eq!(log.len().unwrap(), left, "one at least, so that it comes to an end");
+    }
+}
+
+fn save_in(tx: &mut WriteTx<'_>, of: &SessionId, id: MessageId) -> Result<(), StoreError> {
+    let session = tx.session(of)?.unwrap();
+    let stored = tx.row(&session)?;
+    let at = stored.updated_at.next();
+    let message = NewMessage { id, id_is_chosen: true, at, json: b"{}".to_vec() };
+    tx.save_message(&session, message, Row { updated_at: at, ..stored });
+    Ok(())
+}
+
+/// Somebody who writes alone has everything settled bit by bit, and not all of it at once.
+#[tokio::test]
+async fn much_of_one_user_is_settled_before_others_must_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(&folder, 1 << 30), clock(), Arc::default()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    let mut most = 0;
+    for n in 0..60 {
+        let ids = (0..100).map(move |m| MessageId::parse(&format!("{n}.{m}")).unwrap());
+        let of = session.id.clone();
+        let work = move |tx: &mut WriteTx<'_>| ids.clone().try_for_each(|id| save_in(tx, &of, id));
+        store.write("save_messages", work).await.unwrap();
+        // What comes behind it is begun with when that was settled.
+        store.write("nothing", |_| Ok::<_, StoreError>(())).await.unwrap();
+        let fresh = |tx: ReadTx<'_>| tx.0.fresh.user(&user("ann")).map_or(0, FreshUser::bytes);
+        most = most.max(store.read(|tx| Ok::<_, StoreError>(fresh(tx))).unwrap());
+    }
+
+    assert!(most < 600_000, "{most} bytes were fresh at once");
+}
+
+fn deleted(user_id: &UserId, id: &SessionId, number: u64) -> Step {
+    let at = Timestamp::from_micros(number);
+    Step::DeleteSession { user_id: user_id.clone(), id: id.clone(), number, created_at: at, at }
+}
+
+fn created(user_id: &UserId, id: &SessionId, number: u64) -> Step {
+    let at = Timestamp::from_micros(number);
+    let (id, user_id, json) = (id.clone(), user_id.clone(), row(id, at).json.into());
+    let facts = Facts::created(at);
+    let session = FreshSession { id, user_id, number, facts, updated_at: at, json };
+    Step::PutSession { cause: Cause::Created, session: Arc::new(session) }
+}
+
+/// After a crash between the two, the log has both: that one user deleted a session, and that
+/// another created one of the same id. Settling the first made the second vanish until it was
+/// settled too.
+#[test]
+fn settling_who_had_an_id_does_not_hide_who_has_it() {
+    let (ann, bob, id) = (user("ann"), user("bob"), session_id("s"));
+    let mut fresh = Fresh::default();
+    fresh.apply(deleted(&ann, &id, 1));
+    fresh.apply(created(&bob, &id, 2));
+
+    fresh.forget(&ann);
+
+    assert_eq!(fresh.owner(&id), Some(&Owner::Live(bob.clone(), 2)));
+    fresh.forget(&bob);
+    assert_eq!(fresh.owner(&id), None);
+}
+
+/// Sessions that are created and deleted again took up memory that nobody counted, so that it
+/// was never settled.
+#[test]
+fn what_was_deleted_counts_as_memory_until_it_is_forgotten() {
+    let (ann, id) = (user("ann"), session_id("s"));
+    let mut fresh = Fresh::default();
+    fresh.apply(created(&ann, &id, 1));
+    fresh.apply(deleted(&ann, &id, 1));
+    let one = fresh.bytes();
+
+    for number in 2..=1000 {
+        fresh.apply(created(&ann, &id, number));
+        fresh.apply(deleted(&ann, &id, number));
+        fresh.apply(deleted(&ann, &id, number));
+    }
+
+    assert!(fresh.bytes() > one + 999 * 100, "{} after {one}", fresh.bytes());
+    fresh.forget(&ann);
+    assert_eq!(fresh.bytes(), 0);
+}
