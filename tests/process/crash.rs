@@ -7,10 +7,9 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::support::{Connection, Process, server};
+use crate::support::{Connection, Process, rows, server};
 
 /// Of these, 20 amid work and 5 while it stops.
 const KILLS: u64 = 25;
@@ -142,27 +141,6 @@ fn filler(n: usize) -> String {
     "lorem \u{e9}\u{1f600} \"ipsum\"\n".repeat(if n.is_multiple_of(16) { 300 } else { n % 20 })
 }
 
-/// A page of rows, each as its bytes.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    #[serde(alias = "sessions", alias = "messages")]
-    rows: Vec<Box<RawValue>>,
-    next_cursor: Option<String>,
-}
-
-fn rows(client: &mut Connection, path: &str) -> Vec<String> {
-    let (mut rows, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let reply = client.get(&format!("{path}{cursor}")).unwrap();
-        assert_eq!(reply.status, 200, "{}", reply.body);
-        let page: Page = serde_json::from_str(&reply.body).unwrap();
-        rows.extend(page.rows.into_iter().map(|row| Box::<str>::from(row).into_string()));
-        let Some(next) = page.next_cursor else { return rows };
-        cursor = format!("&cursor={next}");
-    }
-}
-
 #[derive(Deserialize)]
 struct Message {
     content: String,
@@ -172,8 +150,8 @@ struct Message {
 /// Checks one session: what it holds of each writer is what that writer sent, in its order, each
 /// once, and nothing is missing but what was not acknowledged.
 fn check_messages(client: &mut Connection, session: &str, writers: &[Writer]) -> usize {
-    let path = format!("/api/sessions/messages?userId=ann&sessionId={session}&limit=1000");
-    let rows = rows(client, &path);
+    let path = format!("/api/sessions/messages?userId=ann&sessionId={session}");
+    let rows = rows(client, &path, 1000).unwrap();
     let messages: Vec<Message> =
         rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect();
     assert!(messages.is_sorted_by_key(|message| message.timestamp.clone()));
@@ -202,7 +180,7 @@ fn check_messages(client: &mut Connection, session: &str, writers: &[Writer]) ->
 /// Checks that every session is listed and counted as it is, and that none is there that was
 /// deleted.
 fn check_sessions(client: &mut Connection, writers: &[Writer], counts: &HashMap<String, usize>) {
-    let listed = rows(client, "/api/sessions/list?userId=ann&limit=1000");
+    let listed = rows(client, "/api/sessions/list?userId=ann", 1000).unwrap();
     let mut sessions: HashMap<String, String> = listed
         .into_iter()
         .map(|row| {

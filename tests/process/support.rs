@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// After this long without an answer a test fails instead of hanging.
@@ -345,6 +347,29 @@ fn head(method: &str, path: &str, length: usize, more: &str) -> String {
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n{more}\r\n"
     )
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    #[serde(alias = "sessions", alias = "messages")]
+    rows: Vec<Box<RawValue>>,
+    next_cursor: Option<String>,
+}
+
+/// All rows of a list of sessions or messages, page by page, each as its bytes.
+pub(crate) fn rows(client: &mut Connection, path: &str, limit: usize) -> io::Result<Vec<String>> {
+    let (mut rows, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let reply = client.get(&format!("{path}&limit={limit}{cursor}"))?;
+        let page = serde_json::from_str(&reply.body);
+        let page: Page = page.map_err(|error| io::Error::other(format!("{path}: {error}")))?;
+        rows.extend(page.rows.iter().map(|row| row.get().to_owned()));
+        match page.next_cursor {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(rows),
+        }
+    }
 }
 
 /// A token of `ann` that is good for long.

@@ -15,14 +15,12 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::client::{Client, Said, USER};
 use super::listener::{self, Event};
 use super::world::World;
-use crate::support::{Connection, PATIENCE, Process};
+use crate::support::{Connection, PATIENCE, Process, rows};
 
 /// How soon a server must serve again; a debug build beside other work has more time.
 pub(super) const READY: Duration =
@@ -68,29 +66,6 @@ fn look(world: &mut World, process: &Process, problems: &mut Vec<String>) -> io:
         client.drop_what_is_gone();
     }
     Ok(())
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    #[serde(alias = "sessions", alias = "messages")]
-    rows: Vec<Box<RawValue>>,
-    next_cursor: Option<String>,
-}
-
-/// All rows of a list, page by page.
-fn rows(client: &mut Connection, path: &str, limit: usize) -> io::Result<Vec<String>> {
-    let (mut rows, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let reply = client.get(&format!("{path}&limit={limit}{cursor}"))?;
-        let page = serde_json::from_str(&reply.body);
-        let page: Page = page.map_err(|error| io::Error::other(format!("{path}: {error}")))?;
-        rows.extend(page.rows.iter().map(|row| row.get().to_owned()));
-        match page.next_cursor {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(rows),
-        }
-    }
 }
 
 /// Compares the whole with its pages, and gives it.
