@@ -23,7 +23,7 @@ pub(super) const CACHE_BYTES: usize = 32 * 1024 * 1024;
 pub struct Snapshot {
     pub(super) tx: Arc<ReadTransaction>,
     /// The file, if it was opened for this alone.
-    _opened: Option<Database>,
+    opened: Option<Database>,
 }
 
 /// A piece of what a file holds.
@@ -37,7 +37,7 @@ pub enum Piece<'a> {
 
 impl Snapshot {
     pub(super) fn new(tx: Arc<ReadTransaction>) -> Self {
-        Self { tx, _opened: None }
+        Self { tx, opened: None }
     }
 
     /// The data file at `path`, which stays as it is, and is in use for as long as this is kept; also
@@ -56,7 +56,7 @@ impl Snapshot {
             opened => opened?.0,
         };
         let tx = db.begin_read().map_err(|error| OpenError::unreadable(path, error.into()))?;
-        Ok(Self { tx: Arc::new(tx), _opened: Some(db) })
+        Ok(Self { tx: Arc::new(tx), opened: Some(db) })
     }
 
     /// Shows `each` all that the file holds, as it lies there.
@@ -99,6 +99,15 @@ impl Snapshot {
         definition: TableDefinition<'_, K, &'static [u8]>,
     ) -> Result<ReadOnlyTable<K, &'static [u8]>, StoreError> {
         Ok(self.tx.open_table(definition)?)
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let opened = self.opened.take();
+        // redb looks at its own pages as it closes, and may panic on one that is damaged. Nothing of it
+        // is written.
+        let _damaged = catch_unwind(AssertUnwindSafe(|| drop(opened)));
     }
 }
 
