@@ -18,6 +18,7 @@ mod health;
 mod live;
 mod messages;
 mod openapi;
+mod pages;
 mod rate;
 mod reply;
 mod requests;
@@ -54,6 +55,7 @@ use edge::RequestIds;
 use health::Index;
 use live::{sse, ticket, ws};
 use openapi::describe;
+use pages::Pages;
 use rate::Rates;
 use requests::Requests;
 use route::Route;
@@ -83,6 +85,7 @@ pub struct Parts {
     request_ids: RequestIds,
     /// Where requests are counted.
     requests: Requests,
+    pages: Pages,
     /// Room for those who listen.
     listeners: Arc<Semaphore>,
     /// Who may search next.
@@ -182,6 +185,7 @@ impl App {
             rates: Rates::new(limits.rate, limits.proxy),
             request_ids,
             requests,
+            pages: Pages::new(),
             searches: Turns::new(),
             listeners: Arc::new(Semaphore::new(limits.listeners)),
             index,

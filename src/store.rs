@@ -10,7 +10,7 @@
 //! did), `changes` (the log, for those who follow), `fresh`, `tx`
 //! (transactions), `writer` (the one thread that writes), `settle`, `housekeeping`, `file`, `open`,
 //! `held` and `space` (the disk); and for those who look after it, `snapshot`, `frozen`, `new_file`
-//! (copies), `verify`, `salvage`, `stored` (how much there is) and `sizes`.
+//! (copies), `verify`, `salvage`, `stored` (how much there is), `versions` (when it changed) and `sizes`.
 
 mod changes;
 mod error;
@@ -40,6 +40,7 @@ mod tx;
 mod unwritable;
 mod usage;
 mod verify;
+mod versions;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -256,6 +257,12 @@ impl Store {
     ) -> Result<T, E> {
         let outcome = self.ask(verb, work)?.await;
         self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
+    }
+
+    /// A number that is another whenever something of `user`'s has changed, and seldom otherwise. Means
+    /// nothing to another store, nor to this file when it is opened again.
+    pub fn version(&self, user: &UserId) -> u64 {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).versions.of(user)
     }
 
     /// How many sessions and messages there are.

@@ -37,8 +37,8 @@ impl Asset {
     }
 
     /// The answer to a caller who has what is among `known`: 304 if that is what is here.
-    pub(super) fn reply(&self, Known(known): &Known) -> Response {
-        let is_known = known.as_ref().is_some_and(|known| known.matches_weakly(self.tag));
+    pub(super) fn reply(&self, known: &Known) -> Response {
+        let is_known = known.has(self.tag);
         let mut response =
             Response::new(if is_known { Body::empty() } else { Body::from(self.body.clone()) });
         *response.headers_mut() = self.headers.clone();

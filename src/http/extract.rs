@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 
-use crate::model::{ETags, Invalid};
+use crate::model::{ETag, ETags, Invalid};
 
 use super::{ApiError, App};
 
@@ -26,7 +26,7 @@ pub(super) struct PathPart<T = String>(pub(super) T);
 
 /// What the caller has of what it asks for, by its `If-None-Match`.
 #[derive(Debug)]
-pub(super) struct Known(pub(super) Option<ETags>);
+pub(super) struct Known(Option<ETags>);
 
 /// What the caller has seen of what it wants to change, by its `If-Match`.
 #[derive(Debug)]
@@ -67,6 +67,13 @@ impl FromRequestParts<App> for Known {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
         Ok(Self(tags(&parts.headers, IF_NONE_MATCH)))
+    }
+}
+
+impl Known {
+    /// Whether the caller has what has this `tag`.
+    pub(super) fn has(&self, tag: ETag) -> bool {
+        self.0.as_ref().is_some_and(|known| known.matches_weakly(tag))
     }
 }
 

@@ -16,7 +16,8 @@ use super::App;
 use super::auth::Identity;
 use super::body::HistoryBody;
 use super::extract::{Known, Params, Patched, PathPart, Posted, Seen, required};
-use super::reply::{Reply, json, shown, shown_as, shown_page, written};
+use super::pages::Asked;
+use super::reply::{Reply, json, shown, shown_as, written};
 use super::sessions::named;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -39,31 +40,35 @@ pub(super) struct HistoryParams {
 pub(super) async fn history(
     State(app): State<App>,
     identity: Identity,
-    known: Known,
+    asked: Asked,
     Params(params): Params<HistoryParams>,
 ) -> Reply {
     let caller = identity.caller(None)?;
-    show_history(&app, &known, &caller, &params.parse(None)?)
+    show_history(&app, &asked, &caller, &params.parse(None)?)
 }
 
 /// `GET /api/sessions/{sessionId}/messages`
 pub(super) async fn history_by_path(
     State(app): State<App>,
     identity: Identity,
-    known: Known,
+    asked: Asked,
     PathPart(id): PathPart,
     Params(params): Params<HistoryParams>,
 ) -> Reply {
     let caller = identity.caller(None)?;
-    show_history(&app, &known, &caller, &params.parse(Some(&id))?)
+    show_history(&app, &asked, &caller, &params.parse(Some(&id))?)
 }
 
-fn show_history(app: &App, known: &Known, caller: &UserId, query: &HistoryQuery) -> Reply {
+fn show_history(app: &App, asked: &Asked, caller: &UserId, query: &HistoryQuery) -> Reply {
+    let page = app.pages.look(&app.store, caller, asked);
+    if let Some(unchanged) = page.unchanged() {
+        return Ok(unchanged);
+    }
     Ok(match sessions::history(&app.store, caller, query)? {
-        History::Whole(text) => shown_page(known, text),
-        History::Pieces { tag, first, rest } => {
-            shown_as(known, tag, || json(StatusCode::OK, Body::new(HistoryBody::new(first, rest))))
-        }
+        History::Whole(text) => page.show(text),
+        History::Pieces { tag, first, rest } => shown_as(&asked.known, tag, || {
+            json(StatusCode::OK, Body::new(HistoryBody::new(first, rest)))
+        }),
     })
 }
 

@@ -25,19 +25,14 @@ pub(super) fn shown(known: &Known, Shown { json: text, tag }: Shown) -> Response
     shown_as(known, tag, || json(StatusCode::OK, text))
 }
 
-/// A page, which has no version but what it says.
-pub(super) fn shown_page(known: &Known, text: Vec<u8>) -> Response {
-    shown(known, Shown { tag: ETag::of(&text), json: text })
+/// What was asked for, which has this `tag`, or 304 to a caller who has it.
+pub(super) fn shown_as(known: &Known, tag: ETag, answer: impl FnOnce() -> Response) -> Response {
+    if known.has(tag) { unchanged(tag) } else { tagged(tag, answer()) }
 }
 
-/// What was asked for, which has this `tag`, or 304 to a caller who has it.
-pub(super) fn shown_as(
-    Known(known): &Known,
-    tag: ETag,
-    answer: impl FnOnce() -> Response,
-) -> Response {
-    let is_known = known.as_ref().is_some_and(|known| known.matches_weakly(tag));
-    tagged(tag, if is_known { StatusCode::NOT_MODIFIED.into_response() } else { answer() })
+/// The answer to a caller who has what has this `tag`.
+pub(super) fn unchanged(tag: ETag) -> Response {
+    tagged(tag, StatusCode::NOT_MODIFIED.into_response())
 }
 
 /// What was written, as it is stored now; or the news of a deletion.

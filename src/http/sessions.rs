@@ -15,7 +15,8 @@ use super::App;
 use super::auth::Identity;
 use super::extract::{Known, Params, Patched, PathPart, Posted, Seen, required};
 use super::openapi::Moment;
-use super::reply::{Reply, shown, shown_page, written};
+use super::pages::Asked;
+use super::reply::{Reply, shown, written};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -126,12 +127,16 @@ pub(super) struct ListParams {
 pub(super) async fn list(
     State(app): State<App>,
     identity: Identity,
-    known: Known,
+    asked: Asked,
     Params(params): Params<ListParams>,
 ) -> Reply {
     let caller = identity.caller(None)?;
     let query = params.parse()?;
-    Ok(shown_page(&known, sessions::list(&app.store, &caller, &query).await?))
+    let page = app.pages.look(&app.store, &caller, &asked);
+    if let Some(unchanged) = page.unchanged() {
+        return Ok(unchanged);
+    }
+    Ok(page.show(sessions::list(&app.store, &caller, &query).await?))
 }
 
 impl ListParams {

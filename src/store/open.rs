@@ -22,6 +22,7 @@ use super::settle::Settle;
 use super::space::Space;
 use super::step::Step;
 use super::tx::{self, Tables, View};
+use super::versions::Versions;
 use super::writer::Numbers;
 use super::{OpenError, StoreError, Stored, file, record, tables};
 
@@ -147,7 +148,8 @@ pub(super) fn load(tx: impl Into<Arc<ReadTransaction>>) -> Result<Loaded, StoreE
     }
     let mut noted = Stored::noted(&meta)?.filter(|(counted, _)| *counted >= settled);
     let (tables, newest, stored) = (Tables::open(tx)?, next.seq - 1, Stored::default());
-    let mut view = View { fresh: Fresh::default(), tables, newest, stored };
+    let (fresh, versions) = (Fresh::default(), Versions::new(newest));
+    let mut view = View { fresh, tables, newest, stored, versions };
     for entry in log.range(settled + 1..)? {
         let (seq, steps) = entry?;
         for (seq, step) in (seq.value()..).zip(record::decode_steps(seq.value(), steps.value())?) {

@@ -25,6 +25,7 @@ use super::fresh::Fresh;
 use super::journal::{self, Journal};
 use super::record;
 use super::tables::Place;
+use super::versions::Versions;
 use super::{StoreError, Stored};
 
 use layers::Layers;
@@ -107,6 +108,7 @@ pub(super) struct View {
     pub(super) newest: u64,
     /// How much there is, the last step included.
     pub(super) stored: Stored,
+    pub(super) versions: Versions,
 }
 
 /// Everything that was committed before a read began.

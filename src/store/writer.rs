@@ -349,7 +349,10 @@ impl Writer {
             if !is_planted(Fault::EventBeforeCommit) {
                 changes::tell(&self.seat.events, first, &done.steps);
             }
-            done.steps.into_iter().for_each(|step| view.fresh.apply(step));
+            for step in done.steps {
+                view.versions.follow(&step, view.newest);
+                view.fresh.apply(step);
+            }
         })
     }
 

@@ -102,6 +102,28 @@ async fn what_is_not_there_has_no_version() {
     missing.assert_error(404, "message_not_found");
 }
 
+/// Lists of two users have the same path, and the same version only if they say the same.
+#[tokio::test]
+async fn what_one_user_knows_is_not_what_another_is_shown() {
+    let server = server_with_both().await;
+    let (ann, bob) = (server.user("ann"), server.user("bob"));
+    bob.create(json!({ "sessionId": "b" })).await.expect(201);
+    let path = "/api/sessions/list";
+    let (anns, bobs) = (ann.get(path).await, bob.get(path).await);
+
+    for _ in 0..2 {
+        let of_bob = ask_knowing(&bob, path, anns.etag()).await;
+        assert_eq!((of_bob.status.as_u16(), &of_bob.body), (200, &bobs.body));
+        assert_not_modified(&bobs, &ask_knowing(&bob, path, bobs.etag()).await);
+        assert_not_modified(&anns, &ask_knowing(&ann, path, anns.etag()).await);
+    }
+    bob.request("DELETE", "/api/sessions/b").send().await.expect(200);
+    let empty = ask_knowing(&bob, path, "*").await;
+    assert_eq!(empty.etag(), bob.get(path).await.etag());
+    assert_ne!(empty.etag(), bobs.etag());
+    ask_knowing(&bob, "/api/sessions/b/messages", "*").await.assert_error(404, "session_not_found");
+}
+
 /// The versions of the session, of the message `m`, of the history and of the list.
 async fn versions(ann: &User<'_>) -> [String; 4] {
     let mut tags = Vec::new();

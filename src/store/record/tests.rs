@@ -271,6 +271,13 @@ fn another_implementation_writes_the_same_bytes() {
         json: Vec<u8>,
     }
     #[derive(SchemaWrite)]
+    struct PackedRun {
+        is_first: bool,
+        index: Vec<u8>,
+        json_bytes: u32,
+        packed_json: Vec<u8>,
+    }
+    #[derive(SchemaWrite)]
     struct Head {
         user_id: String,
         number: u64,
@@ -278,13 +285,6 @@ fn another_implementation_writes_the_same_bytes() {
         run_number: u64,
     }
     let config = wincode::config::Configuration::default().with_varint_encoding();
-    #[derive(SchemaWrite)]
-    struct PackedRun {
-        is_first: bool,
-        index: Vec<u8>,
-        json_bytes: u32,
-        packed_json: Vec<u8>,
-    }
     let noise = (0_u64..9000).flat_map(|n| xxh3_64(&n.to_le_bytes()).to_le_bytes());
     let unpackable = Run { is_first: true, index: b"index".to_vec(), json: noise.collect() };
     let told = head();
