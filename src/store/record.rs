@@ -133,13 +133,18 @@ pub(super) fn decode_run<'a>(key: &[u8], bytes: &'a [u8]) -> Result<RunParts<'a>
     Ok(RunParts { is_first, index, json: Cow::Owned(json) })
 }
 
-/// The index of a run, whose text stays as it is.
-pub(super) fn decode_run_index<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
+/// Whether no run before it can hold rows, and the index, of a run whose text stays packed.
+pub(super) fn decode_run_head<'a>(
+    key: &[u8],
+    bytes: &'a [u8],
+) -> Result<(bool, &'a [u8]), StoreError> {
     if bytes.first() != Some(&V2) {
-        return Ok(decode::<RunV1<'_>>("run", key, bytes)?.index);
+        let RunV1 { is_first, index, .. } = decode("run", key, bytes)?;
+        return Ok((is_first, index));
     }
     let rest = unseal_as(V2, "run", key, bytes)?;
-    Ok(decode_rest::<RunV2<'_>>("run", key, rest)?.index)
+    let RunV2 { is_first, index, .. } = decode_rest("run", key, rest)?;
+    Ok((is_first, index))
 }
 
 /// Seals text: a session's id, or nothing where the key says all.

@@ -127,7 +127,8 @@ impl<'a> Run<'a> {
 
 /// The numbers of the rows of the run that `bytes` are, whose text is not looked at.
 pub(super) fn numbers_in(key: &[u8], bytes: &[u8]) -> Result<HashSet<u64>, StoreError> {
-    let entries = entries(key, record::decode_run_index(key, bytes)?)?;
+    let (_, index) = record::decode_run_head(key, bytes)?;
+    let entries = entries(key, index)?;
     Ok(entries.iter().filter_map(|entry| number_in(entry, 8)).collect())
 }
 
@@ -157,27 +158,53 @@ pub(super) fn scan(
     if from > to {
         return Ok(ControlFlow::Continue(()));
     }
-    let first_key = place_key(prefix, from);
+    let keys = (place_key(prefix, from), key_for(table, prefix, to)?);
+    let newest_key = place_key(prefix, Place::LAST);
     if span.newest_first {
-        let last_key = match to {
-            Place::LAST => place_key(prefix, to),
-            _ => key_for(table, prefix, to)?,
-        };
-        let runs = table.range::<&[u8]>(first_key.as_slice()..=last_key.as_slice())?;
-        return show_runs(runs.rev(), span, &mut each, |_, run| run.is_first);
+        show_newest_first(table, keys, &newest_key, span, &mut each)
+    } else {
+        show_oldest_first(table, keys, &newest_key, span, &mut each)
     }
-    if from == Place::FIRST
-        && let newest_key = place_key(prefix, Place::LAST)
-        && let Some(newest) = table.get(newest_key.as_slice())?
-    {
-        let newest = Run::decode(&newest_key, newest.value())?;
-        if newest.is_first {
-            return Ok(newest.show(span, &mut each));
+}
+
+/// The newest run is looked up before others are searched for: it mostly has all that is wanted.
+fn show_newest_first(
+    table: &impl ReadableTable<ByteKey, ByteKey>,
+    (first, last): (Vec<u8>, Vec<u8>),
+    newest: &[u8],
+    span: Span,
+    each: &mut dyn FnMut(PackedRow<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, StoreError> {
+    let mut end = Bound::Included(last.as_slice());
+    if last == newest {
+        if let Some(run) = table.get(newest)? {
+            let run = Run::decode(newest, run.value())?;
+            let shown = run.show(span, each);
+            if shown.is_break() || run.is_first {
+                return Ok(shown);
+            }
         }
+        end = Bound::Excluded(newest);
     }
-    let last_key = key_for(table, prefix, to)?;
-    let runs = table.range::<&[u8]>(first_key.as_slice()..=last_key.as_slice())?;
-    show_runs(runs, span, &mut each, |key, _| key == last_key)
+    let runs = table.range::<&[u8]>((Bound::Included(first.as_slice()), end))?;
+    show_runs(runs.rev(), span, each, |_, run| run.is_first)
+}
+
+fn show_oldest_first(
+    table: &impl ReadableTable<ByteKey, ByteKey>,
+    (first, last): (Vec<u8>, Vec<u8>),
+    newest: &[u8],
+    span: Span,
+    each: &mut dyn FnMut(PackedRow<'_>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, StoreError> {
+    if span.ends().0 == Place::FIRST
+        && let Some(run) = table.get(newest)?
+        && let (true, _) = record::decode_run_head(newest, run.value())?
+    {
+        return Ok(Run::decode(newest, run.value())?.show(span, each));
+    }
+    let runs = table.range::<&[u8]>(first.as_slice()..=last.as_slice())?;
+    show_runs(runs, span, each, |key, _| key == last)
 }
 
 /// The key of the run that holds the row at `place`, or would.
@@ -186,7 +213,11 @@ fn key_for(
     prefix: &[u8],
     place: Place,
 ) -> Result<Vec<u8>, StoreError> {
-    let (key, newest_key) = (place_key(prefix, place), place_key(prefix, Place::LAST));
+    let newest_key = place_key(prefix, Place::LAST);
+    if place == Place::LAST {
+        return Ok(newest_key);
+    }
+    let key = place_key(prefix, place);
     let run = table.range::<&[u8]>(key.as_slice()..=newest_key.as_slice())?.next().transpose()?;
     Ok(run.map_or(newest_key, |(key, _)| key.value().to_vec()))
 }

@@ -163,7 +163,7 @@ fn what_is_written_is_read_again() {
     for json in [b"".as_slice(), b"{}", ROWS] {
         let bytes = encode_run(b"key", &run(json)).unwrap();
         assert_eq!(decode_run(b"key", &bytes).unwrap(), run(json));
-        assert_eq!(decode_run_index(b"key", &bytes).unwrap(), b"index");
+        assert_eq!(decode_run_head(b"key", &bytes).unwrap(), (true, b"index".as_slice()));
     }
     for steps in [steps(), later_steps(), latest_steps(), usage_step()] {
         assert_eq!(decode_steps(1, &encode_steps(1, &steps).unwrap()).unwrap(), steps);
@@ -204,7 +204,7 @@ fn every_flipped_bit_and_every_missing_byte_is_found_out() {
         let mut bad = packed.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         assert!(decode_run(b"key", &bad).is_err(), "bit {bit}");
-        assert!(decode_run_index(b"key", &bad).is_err(), "bit {bit}");
+        assert!(decode_run_head(b"key", &bad).is_err(), "bit {bit}");
     }
 }
 
