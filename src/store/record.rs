@@ -8,11 +8,8 @@
 //! a new struct and a new number; no serde in between; a limit on every decode, without which a
 //! damaged length would abort the process.
 
-use std::borrow::Cow;
-
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
-use lz4_flex::block;
 
 use crate::model::{Timestamp, UserId};
 
@@ -33,7 +30,6 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<MAX_BYTES>> =
     bincode::config::standard().with_limit::<MAX_BYTES>();
 
 const V1: u8 = 1;
-const V2: u8 = 2;
 const ENVELOPE: usize = 5;
 
 /// Where a session's row is, found by its id.
@@ -53,32 +49,11 @@ struct HeadV1<'a> {
     run_number: u64,
 }
 
-/// Of text that LZ4 does not make shorter.
 #[derive(Encode, BorrowDecode)]
 struct RunV1<'a> {
     is_first: bool,
     index: &'a [u8],
     json: &'a [u8],
-}
-
-#[derive(Encode, BorrowDecode)]
-struct RunV2<'a> {
-    is_first: bool,
-    index: &'a [u8],
-    json_bytes: u32,
-    /// One block of LZ4, without a frame.
-    packed_json: &'a [u8],
-}
-
-/// A run's parts.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct RunParts<'a> {
-    /// Whether no run before it can hold rows.
-    pub(super) is_first: bool,
-    /// What says where its rows are.
-    pub(super) index: &'a [u8],
-    /// Their text.
-    pub(super) json: Cow<'a, [u8]>,
 }
 
 impl Head {
@@ -106,45 +81,24 @@ impl Head {
     }
 }
 
-/// Packs the text where that makes it shorter: the rows of a run have much in common.
-pub(super) fn encode_run(key: &[u8], run: &RunParts<'_>) -> Result<Vec<u8>, StoreError> {
-    let RunParts { is_first, index, ref json } = *run;
-    let packed_json = &*block::compress(json);
-    let size = 24 + index.len() + packed_json.len().min(json.len());
-    match u32::try_from(json.len()) {
-        Ok(json_bytes) if packed_json.len() < json.len() => {
-            encode_as(V2, key, size, RunV2 { is_first, index, json_bytes, packed_json })
-        }
-        _ => encode_as(V1, key, size, RunV1 { is_first, index, json }),
-    }
+/// A run's parts: whether no run before it can hold rows, what says where its rows are, and their
+/// text.
+pub(super) fn encode_run(
+    key: &[u8],
+    is_first: bool,
+    index: &[u8],
+    json: &[u8],
+) -> Result<Vec<u8>, StoreError> {
+    encode(key, 16 + index.len() + json.len(), RunV1 { is_first, index, json })
 }
 
 /// What [`encode_run`] was given.
-pub(super) fn decode_run<'a>(key: &[u8], bytes: &'a [u8]) -> Result<RunParts<'a>, StoreError> {
-    if bytes.first() != Some(&V2) {
-        let RunV1 { is_first, index, json } = decode("run", key, bytes)?;
-        return Ok(RunParts { is_first, index, json: Cow::Borrowed(json) });
-    }
-    let rest = unseal_as(V2, "run", key, bytes)?;
-    let RunV2 { is_first, index, json_bytes, packed_json } = decode_rest("run", key, rest)?;
-    let json_bytes = usize::try_from(json_bytes).ok().filter(|bytes| *bytes <= MAX_BYTES);
-    let unpack = |bytes| block::decompress(packed_json, bytes).ok().filter(|j| j.len() == bytes);
-    let json = json_bytes.and_then(unpack).ok_or_else(|| damaged("run", key))?;
-    Ok(RunParts { is_first, index, json: Cow::Owned(json) })
-}
-
-/// Whether no run before it can hold rows, and the index, of a run whose text stays packed.
-pub(super) fn decode_run_head<'a>(
+pub(super) fn decode_run<'a>(
     key: &[u8],
     bytes: &'a [u8],
-) -> Result<(bool, &'a [u8]), StoreError> {
-    if bytes.first() != Some(&V2) {
-        let RunV1 { is_first, index, .. } = decode("run", key, bytes)?;
-        return Ok((is_first, index));
-    }
-    let rest = unseal_as(V2, "run", key, bytes)?;
-    let RunV2 { is_first, index, .. } = decode_rest("run", key, rest)?;
-    Ok((is_first, index))
+) -> Result<(bool, &'a [u8], &'a [u8]), StoreError> {
+    let run: RunV1<'a> = decode("run", key, bytes)?;
+    Ok((run.is_first, run.index, run.json))
 }
 
 /// Seals text: a session's id, or nothing where the key says all.
@@ -164,19 +118,8 @@ pub(super) fn unseal<'a>(
     key: &[u8],
     bytes: &'a [u8],
 ) -> Result<&'a [u8], StoreError> {
-    unseal_as(V1, what, key, bytes)
-}
-
-fn unseal_as<'a>(
-    version: u8,
-    what: &'static str,
-    key: &[u8],
-    bytes: &'a [u8],
-) -> Result<&'a [u8], StoreError> {
     match bytes.split_first_chunk::<ENVELOPE>() {
-        Some((&[found, ref sum @ ..], rest)) if found == version && *sum == checksum(key, rest) => {
-            Ok(rest)
-        }
+        Some((&[V1, a, b, c, d], rest)) if [a, b, c, d] == checksum(key, rest) => Ok(rest),
         _ => Err(damaged(what, key)),
     }
 }
@@ -201,17 +144,8 @@ pub(super) fn unseal_number(
 
 /// `size` is what the record is likely to take.
 fn encode(key: &[u8], size: usize, record: impl Encode) -> Result<Vec<u8>, StoreError> {
-    encode_as(V1, key, size, record)
-}
-
-fn encode_as(
-    version: u8,
-    key: &[u8],
-    size: usize,
-    record: impl Encode,
-) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::with_capacity(ENVELOPE + size);
-    bytes.extend_from_slice(&[version, 0, 0, 0, 0]);
+    bytes.extend_from_slice(&[V1, 0, 0, 0, 0]);
     bincode::encode_into_std_write(record, &mut bytes, CONFIG)
         .map_err(|_| StoreError::TooLarge { limit: MAX_BYTES })?;
     Ok(stamp(key, bytes))
@@ -222,14 +156,7 @@ fn decode<'a, R: BorrowDecode<'a, ()>>(
     key: &[u8],
     bytes: &'a [u8],
 ) -> Result<R, StoreError> {
-    decode_rest(what, key, unseal(what, key, bytes)?)
-}
-
-fn decode_rest<'a, R: BorrowDecode<'a, ()>>(
-    what: &'static str,
-    key: &[u8],
-    rest: &'a [u8],
-) -> Result<R, StoreError> {
+    let rest = unseal(what, key, bytes)?;
     match bincode::borrow_decode_from_slice(rest, CONFIG) {
         Ok((record, used)) if used == rest.len() => Ok(record),
         _ => Err(damaged(what, key)),

@@ -2,12 +2,10 @@
 //! reads of some kilobytes, and not one for each row.
 //!
 //! A run is kept under the place of its last row, and holds the rows after the run before it,
-//! oldest first, their text packed. The newest run of a prefix is kept under [`Place::LAST`] instead: it is the one
+//! oldest first. The newest run of a prefix is kept under [`Place::LAST`] instead: it is the one
 //! that is read and added to most, and is found without a search. A run that grows too large is
 //! cut so that the older part is full.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
 use std::ops::{Bound, ControlFlow, RangeBounds as _};
 
 use redb::{AccessGuard, ReadableTable, StorageError};
@@ -16,7 +14,7 @@ use crate::model::Timestamp;
 
 use super::StoreError;
 use super::facts::Facts;
-use super::record::{self, RunParts};
+use super::record;
 use super::tables::{Place, place_key};
 
 mod rewrite;
@@ -39,13 +37,13 @@ pub(super) struct PackedRow<'a> {
     pub(super) json: &'a [u8],
 }
 
-/// A run, with its text unpacked.
-#[derive(Debug)]
+/// A run, as it lies on disk.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Run<'a> {
     /// Whether no run of its prefix holds older rows. May be false for one that is.
     is_first: bool,
     index: &'a [[u8; ENTRY]],
-    json: Cow<'a, [u8]>,
+    json: &'a [u8],
 }
 
 /// Which rows of a prefix to read, and which of them first.
@@ -68,13 +66,16 @@ impl Span {
 
 impl<'a> Run<'a> {
     pub(super) fn decode(key: &[u8], bytes: &'a [u8]) -> Result<Self, StoreError> {
-        let RunParts { is_first, index, json } = record::decode_run(key, bytes)?;
-        Ok(Self { is_first, index: entries(key, index)?, json })
+        let (is_first, index, json) = record::decode_run(key, bytes)?;
+        match index.as_chunks::<ENTRY>() {
+            (index, []) => Ok(Self { is_first, index, json }),
+            _ => Err(record::damaged("run", key)),
+        }
     }
 
     /// The `n`th row, the oldest being the 0th. None for one that the index describes wrongly,
     /// which a checksum has ruled out.
-    fn row(&self, n: usize) -> Option<PackedRow<'_>> {
+    fn row(&self, n: usize) -> Option<PackedRow<'a>> {
         let begin = match n.checked_sub(1) {
             Some(before) => end_of(self.index.get(before)?)?,
             None => 0,
@@ -86,14 +87,13 @@ impl<'a> Run<'a> {
         Some(PackedRow { place: Place { at, number: number_in(entry, 8)? }, facts, json })
     }
 
-    /// Its rows, the oldest first.
-    pub(super) fn rows(&self) -> impl DoubleEndedIterator<Item = PackedRow<'_>> {
-        (0..self.index.len()).filter_map(|n| self.row(n))
+    pub(super) fn rows(self) -> impl DoubleEndedIterator<Item = PackedRow<'a>> {
+        (0..self.index.len()).filter_map(move |n| self.row(n))
     }
 
     /// Checks that its rows may be those of the run that is kept under `place`, with `before` being
     /// that of the run before it; else says what is wrong.
-    pub(super) fn check(&self, place: Place, before: Option<Place>) -> Result<(), &'static str> {
+    pub(super) fn check(self, place: Place, before: Option<Place>) -> Result<(), &'static str> {
         if self.is_first && before.is_some() {
             return Err("a run stands before the one that is said to be the first");
         }
@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
     }
 
     fn show(
-        &self,
+        self,
         span: Span,
         each: &mut dyn FnMut(PackedRow<'_>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
@@ -122,20 +122,6 @@ impl<'a> Run<'a> {
             }
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// The numbers of the rows of the run that `bytes` are, whose text is not looked at.
-pub(super) fn numbers_in(key: &[u8], bytes: &[u8]) -> Result<HashSet<u64>, StoreError> {
-    let (_, index) = record::decode_run_head(key, bytes)?;
-    let entries = entries(key, index)?;
-    Ok(entries.iter().filter_map(|entry| number_in(entry, 8)).collect())
-}
-
-fn entries<'a>(key: &[u8], index: &'a [u8]) -> Result<&'a [[u8; ENTRY]], StoreError> {
-    match index.as_chunks::<ENTRY>() {
-        (entries, []) => Ok(entries),
-        _ => Err(record::damaged("run", key)),
     }
 }
 
@@ -199,9 +185,11 @@ fn show_oldest_first(
 ) -> Result<ControlFlow<()>, StoreError> {
     if span.ends().0 == Place::FIRST
         && let Some(run) = table.get(newest)?
-        && let (true, _) = record::decode_run_head(newest, run.value())?
     {
-        return Ok(Run::decode(newest, run.value())?.show(span, each));
+        let run = Run::decode(newest, run.value())?;
+        if run.is_first {
+            return Ok(run.show(span, each));
+        }
     }
     let runs = table.range::<&[u8]>(first.as_slice()..=last.as_slice())?;
     show_runs(runs, span, each, |key, _| key == last)
@@ -230,7 +218,7 @@ fn show_runs<'a>(
     runs: impl Iterator<Item = Result<Entry<'a>, StorageError>>,
     span: Span,
     each: &mut dyn FnMut(PackedRow<'_>) -> ControlFlow<()>,
-    is_last: impl Fn(&[u8], &Run<'_>) -> bool,
+    is_last: impl Fn(&[u8], Run<'_>) -> bool,
 ) -> Result<ControlFlow<()>, StoreError> {
     for entry in runs {
         let (key, value) = entry?;
@@ -238,7 +226,7 @@ fn show_runs<'a>(
         if run.show(span, each).is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        if is_last(key.value(), &run) {
+        if is_last(key.value(), run) {
             break;
         }
     }

@@ -16,7 +16,7 @@ use super::facts::Facts;
 use super::fresh::{Fate, Fresh, FreshUser};
 use super::record::{self, Head, damaged};
 use super::rows;
-use super::run::{self, NewRow, Rewrite};
+use super::run::{NewRow, Rewrite, Run};
 use super::step::FreshSession;
 use super::tables::{
     self, ANSWERED_AND_USER_AND_KEY, DELETED_SESSIONS, NOTES, Place,
@@ -28,9 +28,9 @@ use super::usage::Tally;
 
 type ByteKey = &'static [u8];
 
-/// Size of a run of sessions: with its key it fills a page of 8 KiB, and a list of 50 is one or two
-/// reads.
-const SESSIONS_BYTES: usize = 8000;
+/// Size of a run of sessions: with its key it fills a page of 16 KiB, and a list of 50 is one or
+/// two reads.
+const SESSIONS_BYTES: usize = 16_000;
 
 /// Size of a run of messages: with its key it fills a page of 8 KiB; small, as the newest one of a
 /// session is rewritten whenever messages are added to it.
@@ -224,7 +224,7 @@ impl<'txn> Settle<'txn> {
         let Some(run) = self.sessions.get(key.as_slice())? else {
             return Ok(HashSet::new());
         };
-        run::numbers_in(&key, run.value())
+        Ok(Run::decode(&key, run.value())?.rows().map(|row| row.place.number).collect())
     }
 
     fn head(&self, id: &[u8]) -> Result<Option<Head>, StoreError> {

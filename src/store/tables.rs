@@ -11,8 +11,8 @@ use crate::model::{IdempotencyKey, MessageId, Timestamp, UserId};
 
 /// The shape of this file. A file with a greater number is refused. 1 had no answers, and no
 /// edits and deletions of messages in its log; 2 had no notes; 3 did not tell how much users have
-/// stored; 4 had no sessions that expire; 5 had no packed runs. They are taken as they are.
-pub const SCHEMA_VERSION: u64 = 6;
+/// stored. They are taken for 4 as they are.
+pub const SCHEMA_VERSION: u64 = 5;
 
 type Bytes = &'static [u8];
 

@@ -7,7 +7,7 @@ use redb::{ReadableTable as _, Table};
 
 use crate::store::StoreError;
 use crate::store::facts::Facts;
-use crate::store::record::{self, RunParts};
+use crate::store::record;
 use crate::store::tables::{Place, place_in, place_key};
 
 use super::{ENTRY, PackedRow, Run, key_for};
@@ -21,14 +21,11 @@ pub(in crate::store) struct NewRow {
     pub(in crate::store) json: Arc<[u8]>,
 }
 
-/// How many times its size a run may have, unpacked: what it costs to read one row of it.
-const UNPACKED: usize = 4;
-
 /// Changes to the rows under one prefix, done with as few rewritten runs as possible.
 #[derive(Debug)]
 pub(in crate::store) struct Rewrite<'p> {
     prefix: &'p [u8],
-    /// The size that a run is cut at, in bytes on disk.
+    /// The size that a run is cut at, in bytes.
     size: usize,
     /// By the place under which a run is kept: which of its rows go, by number.
     removed: BTreeMap<Place, HashSet<u64>>,
@@ -109,11 +106,11 @@ impl<'p> Rewrite<'p> {
         let key = place_key(self.prefix, run);
         let old = table.get(key.as_slice())?.map(|old| old.value().to_vec());
         let old = old.as_deref().map(|old| Run::decode(&key, old)).transpose()?;
-        let is_first = match &old {
+        let is_first = match old {
             Some(old) => old.is_first,
             None => self.is_empty(table)?,
         };
-        let kept = old.iter().flat_map(Run::rows).filter(|row| {
+        let kept = old.into_iter().flat_map(Run::rows).filter(|row| {
             !share.removed.contains(&row.place.number) && !share.put.contains_key(&row.place)
         });
         let mut rows: Vec<(PackedRow<'_>, Option<Place>)> =
@@ -127,42 +124,19 @@ impl<'p> Rewrite<'p> {
         if rows.is_empty() {
             table.remove(key.as_slice())?;
         }
-        let (mut is_first, mut rows) = (is_first, rows.as_slice());
+        let mut packed = Packed { is_first, ..Packed::default() };
+        let mut rows = rows.as_slice();
         while !rows.is_empty() {
-            let (taken, now, record) = self.pack(run, is_first, rows)?;
-            table.insert(place_key(self.prefix, now).as_slice(), record.as_slice())?;
-            let (taken, rest) = rows.split_at(taken);
-            taken.iter().try_for_each(|(row, was)| placed(*row, *was, now))?;
-            (is_first, rows) = (false, rest);
-        }
-        Ok(())
-    }
-
-    /// Packs of `rows` what fits in a run, but at least one: tells how many, the place that the run is
-    /// kept under, and what is written there. The last rows go to `run`.
-    fn pack(
-        &self,
-        run: Place,
-        is_first: bool,
-        rows: &[(PackedRow<'_>, Option<Place>)],
-    ) -> Result<(usize, Place, Vec<u8>), StoreError> {
-        let mut count = few_enough(rows, self.size * UNPACKED);
-        loop {
-            let (taken, rest) = rows.split_at(count);
+            let (taken, rest) = rows.split_at(packed.fill(rows, self.size));
             let now = match taken.last() {
                 Some((last, _)) if !rest.is_empty() => last.place,
                 _ => run,
             };
-            let (index, json) = joined(taken);
-            let parts = RunParts { is_first, index: &index, json: json.into() };
-            let record = record::encode_run(&place_key(self.prefix, now), &parts)?;
-            if record.len() <= self.size || count == 1 {
-                return Ok((count, now, record));
-            }
-            // Somewhat fewer than would fit if all were packed alike.
-            let fitting = count * self.size / record.len() * 15 / 16;
-            count = fitting.clamp(1, count - 1);
+            packed.put(table, &place_key(self.prefix, now))?;
+            taken.iter().try_for_each(|(row, was)| placed(*row, *was, now))?;
+            (packed, rows) = (Packed::default(), rest);
         }
+        Ok(())
     }
 
     /// Whether there is no run under the prefix.
@@ -173,27 +147,40 @@ impl<'p> Rewrite<'p> {
     }
 }
 
-/// How many of `rows` are no larger than `size` together, but at least one.
-fn few_enough(rows: &[(PackedRow<'_>, Option<Place>)], size: usize) -> usize {
-    let ends = rows.iter().scan(0, |end, (row, _)| {
-        *end += row.json.len() + ENTRY;
-        Some(*end)
-    });
-    ends.take_while(|end| *end <= size).count().max(1)
+/// A run that is being put together.
+#[derive(Debug, Default)]
+struct Packed {
+    is_first: bool,
+    index: Vec<u8>,
+    json: Vec<u8>,
 }
 
-/// The index and the text of `rows`.
-fn joined(rows: &[(PackedRow<'_>, Option<Place>)]) -> (Vec<u8>, Vec<u8>) {
-    let mut index = Vec::with_capacity(rows.len() * ENTRY);
-    let mut json = Vec::with_capacity(rows.iter().map(|(row, _)| row.json.len()).sum());
-    for (row, _) in rows {
-        json.extend_from_slice(row.json);
-        index.extend_from_slice(&row.place.at.as_micros().to_le_bytes());
-        index.extend_from_slice(&row.place.number.to_le_bytes());
-        index.extend_from_slice(&row.facts.to_bits().to_le_bytes());
-        // A run is cut long before its text has 4 GiB.
-        let end = u32::try_from(json.len()).unwrap_or(u32::MAX);
-        index.extend_from_slice(&end.to_le_bytes());
+impl Packed {
+    /// Takes of `rows` what fits in `size`, but at least one; tells how many.
+    fn fill(&mut self, rows: &[(PackedRow<'_>, Option<Place>)], size: usize) -> usize {
+        for (count, (row, _)) in rows.iter().enumerate() {
+            let len = self.index.len() + self.json.len();
+            if count > 0 && len + row.json.len() + ENTRY > size {
+                return count;
+            }
+            self.push(*row);
+        }
+        rows.len()
     }
-    (index, json)
+
+    fn push(&mut self, row: PackedRow<'_>) {
+        self.json.extend_from_slice(row.json);
+        self.index.extend_from_slice(&row.place.at.as_micros().to_le_bytes());
+        self.index.extend_from_slice(&row.place.number.to_le_bytes());
+        self.index.extend_from_slice(&row.facts.to_bits().to_le_bytes());
+        // A run is cut long before its text has 4 GiB.
+        let end = u32::try_from(self.json.len()).unwrap_or(u32::MAX);
+        self.index.extend_from_slice(&end.to_le_bytes());
+    }
+
+    fn put(&self, table: &mut Table<'_, ByteKey, ByteKey>, key: &[u8]) -> Result<(), StoreError> {
+        let record = record::encode_run(key, self.is_first, &self.index, &self.json)?;
+        table.insert(key, record.as_slice())?;
+        Ok(())
+    }
 }

@@ -86,8 +86,8 @@ impl Tables {
             let Some(value) = self.sessions.get(key.as_slice())? else {
                 continue;
             };
-            let run = run::Run::decode(&key, value.value())?;
-            if let Some(row) = run.rows().rfind(|row| row.place.number == session.number) {
+            let mut rows = run::Run::decode(&key, value.value())?.rows();
+            if let Some(row) = rows.rfind(|row| row.place.number == session.number) {
                 return Ok(read(row));
             }
         }

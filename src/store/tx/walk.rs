@@ -33,8 +33,8 @@ impl ReadTx<'_> {
         for entry in self.0.tables.sessions.range::<&[u8]>(behind)?.take(runs) {
             let (key, value) = entry?;
             last = Some(Walked(key.value().to_vec()));
-            let run = Run::decode(key.value(), value.value());
-            for PackedRow { place, facts, json } in run.iter().flat_map(Run::rows) {
+            let rows = Run::decode(key.value(), value.value()).map(Run::rows);
+            for PackedRow { place, facts, json } in rows.into_iter().flatten() {
                 // The walk is in the order of the last changes.
                 each(ListedRow { place, facts, updated_at: place.at, json });
             }
