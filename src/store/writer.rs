@@ -174,10 +174,12 @@ impl Writer {
                 break;
             }
             self.settle_large()?;
-            while self.view().fresh.bytes() > self.seat.fresh_bytes && self.settle_some()? {}
+            while self.view().fresh.bytes() > self.seat.fresh_bytes
+                && self.settle_some(Durability::None)?
+            {}
             self.make_room_of_deletions()?;
         }
-        while self.seat.space.may_tidy() && self.settle_some()? {}
+        while self.seat.space.may_tidy() && self.settle_some(Durability::Immediate)? {}
         if self.seat.space.may_tidy() {
             self.make_quick_to_open()?;
         }
@@ -243,7 +245,7 @@ impl Writer {
             && !self.stuck.contains(user)
         {
             self.cycle.users.push_front(user.clone());
-            self.settle_some()?;
+            self.settle_some(Durability::Immediate)?;
             done = self.run_batch(&mut batch);
         }
         match done.and_then(|done| self.make_room(&done).map(|()| done)) {
@@ -277,7 +279,7 @@ impl Writer {
             return self.seat.space.check_deletion();
         }
         // What is settled needs no room any more.
-        while self.seat.space.may_tidy() && self.settle_some()? {}
+        while self.seat.space.may_tidy() && self.settle_some(Durability::Immediate)? {}
         self.chores = true;
         self.seat.space.check(done.bytes())
     }

@@ -102,6 +102,7 @@ fn spans() -> Vec<Span> {
         (Bound::Included(place(59, 0)), Bound::Unbounded),
         (Bound::Unbounded, Bound::Included(place(1, 11))),
         (Bound::Included(place(30, 0)), Bound::Included(place(30, 0))),
+        (Bound::Included(Place::LAST), Bound::Unbounded),
     ];
     let both = |bounds| [true, false].map(|newest_first| Span { bounds, newest_first });
     ends.into_iter().flat_map(both).collect()

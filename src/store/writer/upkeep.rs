@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use redb::WriteTransaction;
+use redb::{Durability, WriteTransaction};
 use tracing::{debug, error};
 
 use crate::fault::{Fault, is_planted};
@@ -66,7 +66,7 @@ impl Writer {
 
     /// Does a part of what makes room, and tells whether there was anything to do.
     fn tidy(&mut self) -> Result<bool, StoreError> {
-        if self.settle_some()? {
+        if self.settle_some(Durability::Immediate)? {
             return Ok(true);
         }
         let is_something = self.chores;
@@ -84,13 +84,16 @@ impl Writer {
             && self.seat.space.may_tidy()
         {
             self.cycle.users.push_front(user);
-            self.settle_some()?;
+            self.settle_some(Durability::None)?;
         }
         Ok(())
     }
 
     /// Settles some users, and tells whether there was anything to settle.
-    pub(super) fn settle_some(&mut self) -> Result<bool, StoreError> {
+    ///
+    /// The log has all of it, so it need not be durable by itself: along with batches, it reaches the
+    /// disk with the next of them.
+    pub(super) fn settle_some(&mut self, durability: Durability) -> Result<bool, StoreError> {
         if self.cycle.users.is_empty() {
             let fresh = self.view().fresh.users_sorted();
             let users = fresh.into_iter().filter(|user| !self.stuck.contains(user)).collect();
@@ -106,7 +109,9 @@ impl Writer {
             transaction.open_table(META)?.insert(SETTLED, until.as_slice())?;
             self.commit(transaction)?;
         }
-        let transaction = self.begin()?;
+        let mut transaction = self.begin()?;
+        // Refused only to what has savepoints, or several processes.
+        let _set = transaction.set_durability(durability);
         let mut settled = Vec::new();
         let worked = catch_unwind(AssertUnwindSafe(|| self.settle_in(&transaction, &mut settled)));
         match worked.unwrap_or(Err(StoreError::Panicked)) {
