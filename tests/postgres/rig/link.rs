@@ -259,7 +259,8 @@ impl Talk {
                     return Ok(());
                 }
                 Weather::CutAfter { bytes } if sent + frame.bytes.len() > bytes => {
-                    server.write_all(&frame.bytes[..bytes - sent])?;
+                    // It may have sent more before the weather changed.
+                    server.write_all(&frame.bytes[..bytes.saturating_sub(sent)])?;
                     return Ok(());
                 }
                 _ => {}
