@@ -46,8 +46,8 @@ pub(super) fn is_too_many(gone: u64, known: u64) -> bool {
     gone > A_FEW && gone.saturating_mul(10) > known
 }
 
-/// Compares both sides, and makes them the same. What was touched here since number `looked` is left
-/// out, as it is on its way.
+/// Compares both sides, and makes them the same. Unless something was lost there, what was touched here
+/// since number `looked` is left out, as it is on its way.
 pub(super) async fn reconcile(
     taker: &Taker<'_>,
     sender: &mut Sender<'_>,
@@ -60,7 +60,12 @@ pub(super) async fn reconcile(
         let page = compare::page(taker.link, taker.store, &after).await?;
         reconciled.known += page.rows;
         taker.progress.into_iter().for_each(|progress| progress.add(page.rows));
-        let on_its_way = touched_since(taker.store, looked)?;
+        let on_its_way = match missing {
+            // Of a session that was lost there, only what is new is on its way; the rest would look
+            // deleted to the next comparison.
+            Missing::Lost => HashSet::new(),
+            Missing::Deleted => touched_since(taker.store, looked)?,
+        };
         let differences = page.differences.into_iter();
         let differences =
             differences.filter(|it| it.id().is_none_or(|id| !on_its_way.contains(id)));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::rig::{Dice, Express, Extra, Scene, Weather, World, clock, figure};
+use crate::rig::{Dice, Express, Extra, Scene, Weather, World, clock, eventually, figure};
 
 either_way! {
     the_later_title_wins_and_the_other_is_kept
@@ -14,6 +14,7 @@ either_way! {
     a_deleted_message_stays_deleted
     a_session_that_is_deleted_and_made_again_is_the_new_one
     anything_at_all_done_on_both_sides_ends_the_same
+    saves_are_quick_while_deletions_meet_late_messages
 }
 
 /// A session on both sides, which then lose sight of each other.
@@ -158,6 +159,30 @@ fn a_deletion_takes_what_was_said_before_it_and_leaves_what_was_said_after(extra
     express.save("s", "again", "said before the second deletion");
     scene.node.delete("ann", "s");
     assert!(!meet(&mut scene).0.contains_key("s"));
+}
+
+fn saves_are_quick_while_deletions_meet_late_messages(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    let mut express = scene.express();
+    let journals = scene.while_writing("deletions against late messages", |scene, load| {
+        for round in 0..figure(2, 30) {
+            let [here, there] = ["here", "there"].map(|side| format!("{side}-{round}"));
+            for session in [&here, &there] {
+                express.create("ann", session, "counted, and not stored");
+                express.save(session, &format!("{session}-0"), "said before");
+                eventually("it is here", || scene.node.session("ann", session).is_some());
+            }
+            part(scene);
+            scene.node.delete("ann", &here);
+            express.save(&here, &format!("{here}-1"), "said after the deletion");
+            express.delete(&there);
+            scene.node.save("ann", &there, &format!("{there}-1"), "said after the deletion");
+            load.wait_for_more(20);
+            scene.link.set(Weather::Fair);
+            scene.node.status_when("it is back", |status| status["connected"] == true);
+        }
+    });
+    scene.check(&journals);
 }
 
 fn a_session_deleted_there_lives_on_by_what_is_said_here_later(extra: Extra) {
@@ -326,6 +351,16 @@ fn clocks_apart(offset: &str) {
     }
     assert_eq!(scene.node.said("ann", "s"), expected);
     assert_eq!(scene.node.status()["conflicts"], 0);
+    let mut last = 0;
+    let journals = scene.while_writing("clocks apart", |scene, load| {
+        for n in 0..figure(5, 100) {
+            express.rename("s", &format!("renamed there {n}"));
+            scene.node.update("ann", "s", json!({ "title": format!("renamed here {n}") }));
+            load.wait_for_more(20);
+            last = n;
+        }
+    });
+    assert!(scene.check(&journals).0["s"].title.ends_with(&last.to_string()));
 
     // And while apart, both agree on one of them.
     part(&scene);

@@ -7,6 +7,7 @@ use crate::rig::{Express, Extra, Scene, eventually, figure};
 
 either_way! {
     users_notice_no_fail_over
+    saves_are_quick_through_fail_overs
 }
 
 /// What users said, session by session, wherever it was taken.
@@ -68,6 +69,24 @@ fn users_notice_no_fail_over(extra: Extra) {
         assert_eq!(there[first..], expected.iter().collect::<Vec<_>>(), "{session}");
     }
     println!("{world} after {} fail-overs", figure(3, 20));
+}
+
+fn saves_are_quick_through_fail_overs(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    let journals = scene.while_writing("fail-overs", |scene, load| {
+        for round in 0..figure(2, 20) {
+            let session = format!("express-{round}");
+            let mut express = scene.express();
+            express.create("ann", &session, "counted, and not stored");
+            express.save(&session, &format!("{session}-0"), "said there");
+            scene.cluster.kill();
+            load.wait_for_more(40);
+            scene.cluster.start_again();
+            scene.express().save(&session, &format!("{session}-1"), "said again");
+            scene.node.status_when("it is back", |status| status["connected"] == true);
+        }
+    });
+    scene.check(&journals);
 }
 
 fn say_there(express: &mut Express, said: &mut Said, session: &str) {

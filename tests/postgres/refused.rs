@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::process::Connection;
-use crate::rig::{Extra, Scene, Weather, eventually};
+use crate::rig::{Extra, Scene, Weather, eventually, figure};
 
 either_way! {
     a_role_that_is_refused_there_holds_up_nothing_else
@@ -13,6 +13,7 @@ either_way! {
     a_row_that_a_trigger_refuses_is_not_lost_from_sight
     a_session_that_is_refused_holds_up_its_own_messages_alone
     a_changed_table_stops_the_drain_and_nothing_else
+    saves_are_quick_while_rows_are_refused
 }
 
 fn save_as(client: &mut Connection, role: &str, session: &str, id: &str) {
@@ -138,4 +139,20 @@ fn a_changed_table_stops_the_drain_and_nothing_else(extra: Extra) {
     scene.node.done(&["postgres", "retry"]);
     eventually("it goes on", || scene.node.status()["queue"] == 0);
     scene.check(&[]);
+}
+
+fn saves_are_quick_while_rows_are_refused(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    scene.node.create("ann", "s", "hello");
+    let ids: Vec<_> = (0..figure(20, 500)).map(|n| format!("bad-{n}")).collect();
+    let journals = scene.while_writing("rows refused", |scene, load| {
+        let mut client = scene.node.connect();
+        for id in &ids {
+            save_as(&mut client, "system", "s", id);
+            load.wait_for_more(2);
+        }
+        // What counts the others comes after them.
+        save_as(&mut client, "user", "s", "good");
+    });
+    scene.check_but(&journals, &ids.iter().map(String::as_str).collect::<Vec<_>>());
 }

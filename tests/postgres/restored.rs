@@ -1,23 +1,24 @@
 //! PostgreSQL comes back with less than it had: nothing is lost here, whatever is missing there.
 
-use crate::rig::{Extra, Journal, Load, Scene, Weather, World, eventually};
+use crate::rig::{Extra, Journal, Load, Scene, Weather, World, eventually, figure};
 
 either_way! {
     an_older_dump_takes_nothing_from_this_node
     a_server_that_went_back_in_time_takes_nothing_from_this_node
     an_emptied_postgres_takes_nothing_from_this_node
     many_deletions_at_once_are_asked_about
+    saves_are_quick_while_an_older_dump_is_restored
 }
 
 /// A node that has more than it had, and how it knows what it must still have.
 fn grown(extra: Extra, keep: impl FnOnce(&mut Scene)) -> (Scene, Vec<Journal>) {
     let mut scene = Scene::new(extra);
-    let load = Load::start(&scene.node, 2, "before");
+    let load = Load::start(&scene.node, 2, "kept");
     load.wait_for_more(60);
     let mut journals = load.stop();
     scene.check(&journals);
     keep(&mut scene);
-    let load = Load::start(&scene.node, 3, "after");
+    let load = Load::start(&scene.node, 3, "lost");
     load.wait_for_more(90);
     journals.extend(load.stop());
     scene.check(&journals);
@@ -39,6 +40,16 @@ fn an_older_dump_takes_nothing_from_this_node(extra: Extra) {
     let mut dump = None;
     let (mut scene, journals) = grown(extra, |scene| dump = Some(scene.cluster.dump()));
     scene.cluster.restore(&dump.unwrap());
+    after_less(&mut scene, &journals);
+}
+
+fn saves_are_quick_while_an_older_dump_is_restored(extra: Extra) {
+    let mut dump = None;
+    let (mut scene, mut journals) = grown(extra, |scene| dump = Some(scene.cluster.dump()));
+    journals.extend(scene.while_writing("an older dump restored", |scene, load| {
+        scene.cluster.restore(&dump.unwrap());
+        load.wait_for_more(figure(40, 2000));
+    }));
     after_less(&mut scene, &journals);
 }
 
