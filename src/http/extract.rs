@@ -66,11 +66,15 @@ impl FromRequestParts<App> for Known {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
-        Ok(Self(tags(&parts.headers, IF_NONE_MATCH)))
+        Ok(Self::of(&parts.headers))
     }
 }
 
 impl Known {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        Self(tags(headers, IF_NONE_MATCH))
+    }
+
     /// Whether the caller has what has this `tag`.
     pub(super) fn has(&self, tag: ETag) -> bool {
         self.0.as_ref().is_some_and(|known| known.matches_weakly(tag))

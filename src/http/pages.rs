@@ -124,3 +124,44 @@ impl FromRequestParts<App> for Asked {
         Ok(Self { known, target: parts.uri.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use axum::http::header::IF_NONE_MATCH;
+
+    use super::*;
+    use crate::model::{Clock, SessionId, Timestamp};
+    use crate::sessions::{self, NewSession};
+
+    fn asked(target: &'static str, known: &str) -> Asked {
+        let headers = [(IF_NONE_MATCH, known.parse().unwrap())].into_iter().collect();
+        Asked { known: Known::of(&headers), target: Uri::from_static(target) }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_was_shown_need_not_be_read_again_until_its_user_does_something() {
+        let store = Store::in_memory(Clock::new(|| Timestamp::from_micros(1))).unwrap();
+        let (ann, bob) = (UserId::parse("ann").unwrap(), UserId::parse("bob").unwrap());
+        let (pages, any) = (Pages::new(), asked("/list", "*"));
+        let status = |user, asked: &Asked| {
+            pages.look(&store, user, asked).unchanged().map(|response| response.status())
+        };
+        assert_eq!(status(&ann, &any), None, "nothing is known of it");
+
+        let shown = pages.look(&store, &ann, &asked("/list", "")).show(b"{}".to_vec());
+        assert_eq!(shown.status(), StatusCode::OK);
+
+        let tag = ETag::of(b"{}").to_string();
+        for known in ["*", &tag] {
+            assert_eq!(status(&ann, &asked("/list", known)), Some(StatusCode::NOT_MODIFIED));
+        }
+        assert_eq!(status(&ann, &asked("/list", "\"other\"")), None);
+        assert_eq!(status(&ann, &asked("/list?limit=1", "*")), None);
+        assert_eq!(status(&bob, &any), None);
+
+        let new = NewSession { id: Some(SessionId::parse("s").unwrap()), ..NewSession::default() };
+        sessions::create(&store, ann.clone(), new, None).await.unwrap();
+        assert_eq!(status(&ann, &any), None, "it says something else now");
+    }
+}

@@ -144,55 +144,27 @@ pub(super) fn scan(
     if from > to {
         return Ok(ControlFlow::Continue(()));
     }
-    let keys = (place_key(prefix, from), key_for(table, prefix, to)?);
+    let (first, last) = (place_key(prefix, from), key_for(table, prefix, to)?);
     let newest_key = place_key(prefix, Place::LAST);
-    if span.newest_first {
-        show_newest_first(table, keys, &newest_key, span, &mut each)
-    } else {
-        show_oldest_first(table, keys, &newest_key, span, &mut each)
-    }
-}
-
-/// The newest run is looked up before others are searched for: it mostly has all that is wanted.
-fn show_newest_first(
-    table: &impl ReadableTable<ByteKey, ByteKey>,
-    (first, last): (Vec<u8>, Vec<u8>),
-    newest: &[u8],
-    span: Span,
-    each: &mut dyn FnMut(PackedRow<'_>) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, StoreError> {
     let mut end = Bound::Included(last.as_slice());
-    if last == newest {
-        if let Some(run) = table.get(newest)? {
-            let run = Run::decode(newest, run.value())?;
-            let shown = run.show(span, each);
-            if shown.is_break() || run.is_first {
+    // The newest run is looked up before others are searched for: it mostly has all that is wanted.
+    let is_asked = if span.newest_first { last == newest_key } else { from == Place::FIRST };
+    if is_asked && let Some(newest) = table.get(newest_key.as_slice())? {
+        let newest = Run::decode(&newest_key, newest.value())?;
+        if span.newest_first || newest.is_first {
+            let shown = newest.show(span, &mut each);
+            if shown.is_break() || newest.is_first {
                 return Ok(shown);
             }
+            end = Bound::Excluded(newest_key.as_slice());
         }
-        end = Bound::Excluded(newest);
     }
     let runs = table.range::<&[u8]>((Bound::Included(first.as_slice()), end))?;
-    show_runs(runs.rev(), span, each, |_, run| run.is_first)
-}
-
-fn show_oldest_first(
-    table: &impl ReadableTable<ByteKey, ByteKey>,
-    (first, last): (Vec<u8>, Vec<u8>),
-    newest: &[u8],
-    span: Span,
-    each: &mut dyn FnMut(PackedRow<'_>) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, StoreError> {
-    if span.ends().0 == Place::FIRST
-        && let Some(run) = table.get(newest)?
-    {
-        let run = Run::decode(newest, run.value())?;
-        if run.is_first {
-            return Ok(run.show(span, each));
-        }
+    if span.newest_first {
+        show_runs(runs.rev(), span, &mut each, |_, run| run.is_first)
+    } else {
+        show_runs(runs, span, &mut each, |key, _| key == last)
     }
-    let runs = table.range::<&[u8]>(first.as_slice()..=last.as_slice())?;
-    show_runs(runs, span, each, |key, _| key == last)
 }
 
 /// The key of the run that holds the row at `place`, or would.

@@ -40,3 +40,26 @@ impl Versions {
         usize::try_from(self.seed.hash_one(user)).unwrap_or_default() % PLACES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SessionId, Timestamp};
+
+    #[test]
+    fn the_number_of_who_changes_something_is_another_and_that_of_others_seldom() {
+        let users: Vec<_> = (0..100).map(|n| UserId::parse(&format!("user{n}")).unwrap()).collect();
+        let mut versions = Versions::new(7);
+        let before: Vec<_> = users.iter().map(|user| versions.of(user)).collect();
+
+        let (user_id, at) = (users[0].clone(), Timestamp::from_micros(1));
+        let id = SessionId::parse("s").unwrap();
+        let step = Step::DeleteSession { user_id, id, number: 1, created_at: at, at };
+        versions.follow(&step, 8);
+
+        let changed = users.iter().zip(&before).filter(|(user, was)| versions.of(user) != **was);
+        let changed: Vec<_> = changed.map(|(user, _)| user).collect();
+        assert_eq!(changed[0], &users[0]);
+        assert!(changed.len() < 5, "{changed:?} seem to have changed too");
+    }
+}

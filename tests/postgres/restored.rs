@@ -7,7 +7,7 @@ either_way! {
     a_server_that_went_back_in_time_takes_nothing_from_this_node
     an_emptied_postgres_takes_nothing_from_this_node
     many_deletions_at_once_are_asked_about
-    saves_are_quick_while_an_older_dump_is_restored
+    what_is_saved_while_an_older_dump_is_restored_stays_and_is_quick
 }
 
 /// A node that has more than it had, and how it knows what it must still have.
@@ -43,7 +43,7 @@ fn an_older_dump_takes_nothing_from_this_node(extra: Extra) {
     after_less(&mut scene, &journals);
 }
 
-fn saves_are_quick_while_an_older_dump_is_restored(extra: Extra) {
+fn what_is_saved_while_an_older_dump_is_restored_stays_and_is_quick(extra: Extra) {
     let mut dump = None;
     let (mut scene, mut journals) = grown(extra, |scene| dump = Some(scene.cluster.dump()));
     journals.extend(scene.while_writing("an older dump restored", |scene, load| {
