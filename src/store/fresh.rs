@@ -23,7 +23,7 @@ const ROW_OVERHEAD: usize = 300;
 const USER_OVERHEAD: usize = 800;
 
 /// How much of one user is settled in some milliseconds, which others wait for.
-const LARGE_BYTES: usize = 512 * 1024;
+const LARGE_BYTES: usize = 128 * 1024;
 
 /// What became of a session.
 #[derive(Debug, Clone)]

@@ -124,6 +124,10 @@ pub(super) struct Writer {
     seat: Seat,
     next: Numbers,
     cycle: Cycle,
+    /// How much was logged since the start, in bytes...
+    logged: u64,
+    /// ...and of that, before the last turn that came to its end.
+    settled: u64,
     /// Users who cannot be settled since something of theirs is damaged. The log keeps what is
     /// fresh of them.
     stuck: HashSet<UserId>,
@@ -154,15 +158,29 @@ struct Cycle {
     users: VecDeque<UserId>,
     /// The log up to this number is settled when nobody is left.
     until: u64,
+    /// How much was logged before it began, in bytes.
+    logged: u64,
 }
 
 impl Writer {
     pub(super) fn new(seat: Seat, next: Numbers, settled: u64) -> Self {
-        let cycle = Cycle { users: VecDeque::new(), until: settled };
+        let cycle = Cycle { users: VecDeque::new(), until: settled, logged: 0 };
         let stuck = HashSet::new();
         // A start is a good time for what was left undone.
         let (resting, dirty, chores, room_to_make, batches) = (false, true, true, false, 0);
-        Self { seat, next, cycle, stuck, resting, dirty, chores, room_to_make, batches }
+        Self {
+            seat,
+            next,
+            cycle,
+            logged: 0,
+            settled: 0,
+            stuck,
+            resting,
+            dirty,
+            chores,
+            room_to_make,
+            batches,
+        }
     }
 
     /// Works until told to close, until nobody is left who could ask, or until the file fails.
@@ -174,6 +192,9 @@ impl Writer {
                 break;
             }
             self.settle_large()?;
+            if self.is_behind() {
+                self.settle_some(Durability::None)?;
+            }
             while self.view().fresh.bytes() > self.seat.fresh_bytes
                 && self.settle_some(Durability::None)?
             {}
@@ -343,6 +364,7 @@ impl Writer {
             }
         }
         self.commit(transaction)?;
+        self.logged += u64::try_from(done.bytes()).unwrap_or(u64::MAX);
         let first = replace(&mut self.next, next).seq;
         (self.dirty, self.chores) = (true, true);
         self.show(|view| {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::model::{MessageId, SessionId, Timestamp};
@@ -15,9 +16,9 @@ use super::outbox;
 use super::theirs::{self, MessagePrint};
 
 /// How many rows one write takes: a save that waits behind it waits a millisecond or so.
-const WRITE_ROWS: usize = 200;
+const WRITE_ROWS: usize = 50;
 /// How much text one write takes, and one answer has, in bytes.
-const WRITE_BYTES: usize = 256 * 1024;
+const WRITE_BYTES: usize = 64 * 1024;
 const FETCH_BYTES: u64 = 4 * 1024 * 1024;
 /// How many whole sessions are taken at once.
 pub(super) const WHOLE: usize = 100;
@@ -160,8 +161,11 @@ impl Taker<'_> {
             };
             batch.iter().map(merge).collect::<Result<Vec<_>, _>>()
         };
+        let began = Instant::now();
         let outcomes: Vec<(SessionId, Merged, Option<Timestamp>)> =
             self.store.write("merge", work).await?;
+        // The writer is for the saves of users for as long as it was for this.
+        tokio::time::sleep(began.elapsed()).await;
         let mut taken = Taken::default();
         let rows = outcomes.iter().map(|(_, merged, _)| merged.rows).sum();
         self.progress.into_iter().for_each(|progress| progress.add(rows));

@@ -140,6 +140,29 @@ async fn much_of_one_user_is_settled_before_others_must_wait_for_it() {
     assert!(most < 600_000, "{most} bytes were fresh at once");
 }
 
+/// What has its place need not be read again after a crash, though its user never rests.
+#[tokio::test]
+async fn what_one_user_has_written_is_known_to_be_settled_while_more_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(&folder, 1 << 20), clock(), Arc::default()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    let mut furthest = 0;
+    for n in 0..100 {
+        let ids = (0..100).map(move |m| MessageId::parse(&format!("{n}.{m}")).unwrap());
+        let of = session.id.clone();
+        let work = move |tx: &mut WriteTx<'_>| ids.clone().try_for_each(|id| save_in(tx, &of, id));
+        store.write("save_messages", work).await.unwrap();
+        let behind = |tx: ReadTx<'_>| {
+            let meta = tx.0.tables.tx.open_table(tables::META)?;
+            let settled = tx::read_number(&meta, tables::SETTLED)?.unwrap_or(0);
+            Ok::<_, StoreError>(tx.newest() - settled)
+        };
+        furthest = furthest.max(store.read(behind).unwrap());
+    }
+
+    assert!(furthest < 15_000, "of 20,101 steps, a crash would have had {furthest} read again");
+}
+
 fn deleted(user_id: &UserId, id: &SessionId, number: u64) -> Step {
     let at = Timestamp::from_micros(number);
     Step::DeleteSession { user_id: user_id.clone(), id: id.clone(), number, created_at: at, at }

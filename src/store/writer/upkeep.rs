@@ -1,6 +1,7 @@
 //! What the writer does beside operations: settles what is fresh into the tables, sweeps and forgets,
 //! makes room on a full disk, and makes the file quick to open.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::store::tx::read_number;
 use super::{Cycle, Writer, abort};
 
 /// How much is settled in one commit at least, when something is: some milliseconds of work.
-const SETTLE_BYTES: usize = 256 * 1024;
+const SETTLE_BYTES: usize = 128 * 1024;
 
 /// Rows that housekeeping touches in one transaction at most...
 const CHORE: usize = 1000;
@@ -89,6 +90,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether so much was logged since what is known to be settled that a start after a crash would
+    /// have to read more than may be fresh: a few who write much are settled out of their turn, and
+    /// the turn would never end.
+    pub(super) fn is_behind(&self) -> bool {
+        let limit = u64::try_from(self.seat.fresh_bytes).unwrap_or(u64::MAX);
+        self.logged - self.settled > limit
+    }
+
     /// Settles some users, and tells whether there was anything to settle.
     ///
     /// The log has all of it, so it need not be durable by itself: along with batches, it reaches the
@@ -96,11 +105,14 @@ impl Writer {
     pub(super) fn settle_some(&mut self, durability: Durability) -> Result<bool, StoreError> {
         if self.cycle.users.is_empty() {
             let fresh = self.view().fresh.users_sorted();
-            let users = fresh.into_iter().filter(|user| !self.stuck.contains(user)).collect();
-            self.cycle = Cycle { users, until: self.next.seq - 1 };
-        }
-        if self.cycle.users.is_empty() && !self.view().fresh.has_notes() {
-            return Ok(false);
+            let users: VecDeque<_> =
+                fresh.into_iter().filter(|user| !self.stuck.contains(user)).collect();
+            let until = self.next.seq - 1;
+            let is_told = self.cycle.until == until;
+            if users.is_empty() && is_told && !self.view().fresh.has_notes() {
+                return Ok(false);
+            }
+            self.cycle = Cycle { users, until, logged: self.logged };
         }
         let began = Instant::now();
         if is_planted(Fault::MarkBeforeTables) {
@@ -127,6 +139,9 @@ impl Writer {
         self.seat.metrics.settle_duration_seconds.took(began.elapsed());
         (self.dirty, self.chores) = (true, true);
         self.cycle.users.drain(..settled.len());
+        if self.cycle.users.is_empty() {
+            self.settled = self.cycle.logged;
+        }
         self.show(|view| {
             view.fresh.forget_notes();
             for user in &settled {
