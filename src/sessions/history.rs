@@ -66,18 +66,18 @@ pub fn history(
     caller: &UserId,
     query: &HistoryQuery,
 ) -> Result<History, SessionError> {
-    let (mut rest, whole) = begin(store, caller, query)?;
+    let (rest, whole) = begin(store, caller, query)?;
     if rest.page.is_none() {
         return Ok(History::Whole(whole));
     }
     // The version first: what it tags may then be newer, and never older.
     let tag = store.read(|tx| {
-        let row = tx.row(&rest.session)?;
+        let session = owned(tx.session(&query.session_id)?, caller, &query.session_id)?;
+        let row = tx.row(&session)?;
         let version = format!("{query:?} {}", row.updated_at.as_micros());
         Ok::<_, SessionError>(ETag::of(&[row.json, version.into_bytes()].concat()))
     })?;
-    let (begun, first) = begin(store, caller, query)?;
-    rest = begun;
+    let (rest, first) = begin(store, caller, query)?;
     Ok(match rest.page {
         Some(_) => History::Pieces { tag, first, rest: Box::new(rest) },
         None => History::Whole(first),

@@ -133,7 +133,7 @@ impl ReadTx<'_> {
         self.layers(|layers| layers.find(id))
     }
 
-    /// The row of `session`.
+    /// The row of `session`, which was found in this very read: another may have moved it.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read or is damaged there.

@@ -15,4 +15,5 @@ mod model;
 mod power_loss;
 mod salvage;
 mod schema;
+mod settling;
 mod support;
