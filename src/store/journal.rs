@@ -9,7 +9,7 @@ use crate::model::{MessageId, SessionId, Timestamp, UserId};
 
 use super::StoreError;
 use super::record;
-use super::step::{FreshSession, Step};
+use super::step::{Cause, FreshSession, Step};
 
 type ByteKey = &'static [u8];
 
@@ -34,6 +34,8 @@ pub enum Touched {
 pub struct Journal {
     /// What was touched here, and not at the replica before, in order.
     pub touched: Vec<Touched>,
+    /// The numbers of the sessions that were created here.
+    pub created: Vec<u64>,
     /// When the first of that was done.
     pub since: Option<Timestamp>,
     /// The number up to which the log was read.
@@ -48,7 +50,8 @@ pub(super) fn read(
     newest: u64,
     enough: usize,
 ) -> Result<Option<Journal>, StoreError> {
-    let mut journal = Journal { touched: Vec::new(), since: None, until: after };
+    let mut journal =
+        Journal { touched: Vec::new(), created: Vec::new(), since: None, until: after };
     if after >= newest {
         return Ok((after == newest).then_some(journal));
     }
@@ -87,8 +90,9 @@ pub(super) fn read(
 impl Journal {
     fn note(&mut self, step: &Step) {
         let touched = match step {
-            Step::PutSession { session, .. } => {
-                let FreshSession { id, .. } = Arc::as_ref(session);
+            Step::PutSession { cause, session } => {
+                let FreshSession { id, number, .. } = Arc::as_ref(session);
+                self.created.extend((*cause == Cause::Created).then_some(number));
                 Touched::Session(id.clone())
             }
             Step::PutMessage { user_id, number, at, .. } => {

@@ -46,8 +46,8 @@ pub(super) fn is_too_many(gone: u64, known: u64) -> bool {
     gone > A_FEW && gone.saturating_mul(10) > known
 }
 
-/// Compares both sides, and makes them the same. Unless something was lost there, what was touched here
-/// since number `looked` is left out, as it is on its way.
+/// Compares both sides, and makes them the same. What was touched here since number `looked` is left
+/// out, as it is on its way; where something was lost there, only if all of it is.
 pub(super) async fn reconcile(
     taker: &Taker<'_>,
     sender: &mut Sender<'_>,
@@ -60,15 +60,9 @@ pub(super) async fn reconcile(
         let page = compare::page(taker.link, taker.store, &after).await?;
         reconciled.known += page.rows;
         taker.progress.into_iter().for_each(|progress| progress.add(page.rows));
-        let on_its_way = match missing {
-            // Of a session that was lost there, only what is new is on its way; the rest would look
-            // deleted to the next comparison.
-            Missing::Lost => HashSet::new(),
-            Missing::Deleted => touched_since(taker.store, looked)?,
-        };
+        let on_its_way = OnItsWay::after(taker.store, looked)?;
         let differences = page.differences.into_iter();
-        let differences =
-            differences.filter(|it| it.id().is_none_or(|id| !on_its_way.contains(id)));
+        let differences = differences.filter(|it| !on_its_way.has(it, missing));
         let mut work = Work::default();
         differences.for_each(|difference| work.add(difference, missing));
         work.do_it(taker, sender, &mut reconciled, (missing, &mut gone)).await?;
@@ -182,32 +176,47 @@ fn deleted_here(
     Ok(gone.map(|_| Touched::MessageGone(session.clone(), id)))
 }
 
-/// The sessions that were touched here after number `looked`.
-fn touched_since(store: &Store, looked: u64) -> Result<HashSet<SessionId>, StoreError> {
-    let (mut touched, mut after) = (HashSet::new(), looked);
-    while let Some(journal) = store.read(|tx| tx.journal(after, 1000))? {
-        touched.extend(journal.touched.into_iter().filter_map(|touched| match touched {
-            Touched::Session(id) | Touched::MessageGone(id, _) | Touched::SessionGone(id, _) => {
-                Some(id)
-            }
-            Touched::Message(..) => None,
-        }));
-        if journal.until == after {
-            break;
-        }
-        after = journal.until;
-    }
-    Ok(touched)
+/// What a push brings there anyway.
+#[derive(Debug, Default)]
+struct OnItsWay {
+    /// Of these sessions, something.
+    some: HashSet<SessionId>,
+    /// Of the sessions of these numbers, all.
+    all: HashSet<u64>,
 }
 
-impl Difference {
-    /// The session, if it is here.
-    pub(super) fn id(&self) -> Option<&SessionId> {
-        match self {
-            Self::Here { session, .. } | Self::Own(session) | Self::Messages(session) => {
-                Some(&session.id)
+impl OnItsWay {
+    /// What was done here after number `looked`.
+    fn after(store: &Store, looked: u64) -> Result<Self, StoreError> {
+        let (mut it, mut after) = (Self::default(), looked);
+        while let Some(journal) = store.read(|tx| tx.journal(after, 1000))? {
+            it.all.extend(journal.created);
+            it.some.extend(journal.touched.into_iter().filter_map(|touched| match touched {
+                Touched::Session(id)
+                | Touched::MessageGone(id, _)
+                | Touched::SessionGone(id, _) => Some(id),
+                Touched::Message(..) => None,
+            }));
+            if journal.until == after {
+                break;
             }
-            Self::There(_) => None,
+            after = journal.until;
+        }
+        Ok(it)
+    }
+
+    /// Whether nothing need be done about `difference`. Of what was lost there, the old would look
+    /// deleted to the next comparison if only the new came there.
+    fn has(&self, difference: &Difference, missing: Missing) -> bool {
+        match (difference, missing) {
+            (Difference::Here { session, .. }, Missing::Lost) => self.all.contains(&session.number),
+            (Difference::There(_), _) | (_, Missing::Lost) => false,
+            (
+                Difference::Here { session, .. }
+                | Difference::Own(session)
+                | Difference::Messages(session),
+                Missing::Deleted,
+            ) => self.some.contains(&session.id),
         }
     }
 }
