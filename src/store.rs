@@ -255,7 +255,21 @@ impl Store {
         verb: &'static str,
         work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        let outcome = self.ask(verb, work)?.await;
+        let outcome = self.ask(verb, work, false)?.await;
+        self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
+    }
+
+    /// Writes as [`Store::write`] does, for work that nobody waits for: while others write, it shares
+    /// their commits, so that they need not wait for one of its own.
+    ///
+    /// # Errors
+    /// Those of [`Store::write`].
+    pub async fn write_patiently<T: Send + 'static, E: OperationError>(
+        &self,
+        verb: &'static str,
+        work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let outcome = self.ask(verb, work, true)?.await;
         self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
     }
 
@@ -295,7 +309,7 @@ impl Store {
         verb: &'static str,
         work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
-        let outcome = self.ask(verb, work)?.blocking_recv();
+        let outcome = self.ask(verb, work, false)?.blocking_recv();
         self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
     }
 
@@ -407,12 +421,13 @@ impl Store {
         &self,
         verb: &'static str,
         work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
+        is_patient: bool,
     ) -> Result<oneshot::Receiver<Result<T, E>>, StoreError> {
         if self.space.is_stalled() {
             self.space.check(0)?;
         }
         let (reply, outcome) = oneshot::channel();
-        let waiting = Waiting { verb, work, outcome: None, reply };
+        let waiting = Waiting { verb, work, is_patient, outcome: None, reply };
         self.metrics.writes_waiting.inc();
         self.jobs.try_send(Job::Run(Box::new(waiting))).map_err(|error| {
             self.metrics.writes_waiting.dec();
@@ -440,6 +455,7 @@ impl Store {
 struct Waiting<F, T, E> {
     verb: &'static str,
     work: F,
+    is_patient: bool,
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
 }
@@ -458,6 +474,10 @@ where
             debug!(verb = self.verb, %error, "{} was not done: {error}", self.verb);
             Err(error)
         })
+    }
+
+    fn is_patient(&self) -> bool {
+        self.is_patient
     }
 
     fn answer(self: Box<Self>) {

@@ -19,7 +19,7 @@ pub(super) async fn delete_due<T: Clone + Send + 'static>(
     mut stays: impl FnMut(T, StoreError),
 ) -> Result<usize, StoreError> {
     let of = |due: Vec<T>| {
-        store.write(verb, move |tx: &mut WriteTx<'_>| {
+        store.write_patiently(verb, move |tx: &mut WriteTx<'_>| {
             let deleted = due.iter().map(|one| delete(tx, one).map(usize::from));
             deleted.sum::<Result<usize, StoreError>>()
         })

@@ -29,7 +29,7 @@ use super::{parse_row, raw, row_of, to_json};
 pub use conflict::{CONFLICTS, Conflict, Loser};
 pub use deletion::{delete_messages, delete_session};
 pub(super) use messages::note_edit;
-pub use messages::{edited_here, print};
+pub use messages::{edited_here, is_same, print};
 
 /// A session as it is there.
 #[derive(Debug, Clone)]
@@ -56,6 +56,8 @@ pub struct TheirSession {
     pub updated_at: Timestamp,
     /// Whether it lacks nothing there that must go back.
     pub is_whole: bool,
+    /// Whether more of its messages follow in another write.
+    pub goes_on: bool,
 }
 
 /// What is a session's own.
@@ -266,6 +268,9 @@ fn follow(
     session: &SessionRef,
     theirs: &TheirSession,
 ) -> Result<(), StoreError> {
+    if theirs.goes_on {
+        return Ok(());
+    }
     let stored = tx.row(session)?;
     let row = parse_row(session, &stored)?;
     let shown = |text: &Option<String>| raw(&text.as_deref().map(preview));

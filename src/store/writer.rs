@@ -51,6 +51,10 @@ const PIECE_BYTES: usize = 126_000;
 /// quick to repair. Both cost more than the writes themselves, so a busy writer does without.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long operations that are patient wait for one that is not, if there was one in the batch before:
+/// those who write without a pause come back in this time with what they write next.
+const PATIENCE: Duration = Duration::from_millis(3);
+
 /// After how many batches in a row housekeeping gets its turn when the writer is never idle.
 const BATCHES_PER_CHORE: u32 = 16;
 
@@ -58,6 +62,8 @@ const BATCHES_PER_CHORE: u32 = 16;
 pub(super) trait Operation: Send {
     /// Applies it and keeps the outcome. Gives the storage error that spoils the transaction.
     fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError>;
+    /// Whether it may wait for company.
+    fn is_patient(&self) -> bool;
     /// Answers with the outcome of the last run.
     fn answer(self: Box<Self>);
     /// Answers that it was not done.
@@ -139,6 +145,8 @@ pub(super) struct Writer {
     chores: bool,
     /// Whether something was deleted since writes are refused.
     room_to_make: bool,
+    /// Whether the last batch held an operation that was not patient.
+    had_company: bool,
     batches: u32,
 }
 
@@ -179,6 +187,7 @@ impl Writer {
             dirty,
             chores,
             room_to_make,
+            had_company: false,
             batches,
         }
     }
@@ -234,20 +243,30 @@ impl Writer {
     }
 
     /// `first` and what waits behind it; and whether to close then.
-    fn gather(&self, first: Job) -> (Vec<Box<dyn Operation>>, bool) {
-        let (mut batch, mut closing) = (Vec::new(), false);
-        for job in std::iter::once(first).chain(self.seat.jobs.try_iter()).take(BATCH) {
-            match job {
-                Job::Run(operation) => batch.push(operation),
-                Job::Close => {
-                    closing = true;
-                    break;
-                }
+    fn gather(&mut self, first: Job) -> (Vec<Box<dyn Operation>>, bool) {
+        let (mut batch, mut closing, mut next) = (Vec::new(), false, Some(first));
+        let company_until = self.had_company.then(|| Instant::now() + PATIENCE);
+        self.had_company = false;
+        while let Some(job) = next {
+            let Job::Run(operation) = job else {
+                closing = true;
+                break;
+            };
+            self.had_company |= !operation.is_patient();
+            batch.push(operation);
+            if batch.len() >= BATCH {
+                break;
             }
+            let wait = company_until.filter(|_| !self.had_company);
+            next = self.seat.jobs.try_recv().ok().or_else(|| self.next_until(wait?));
         }
         let taken = i64::try_from(batch.len()).unwrap_or(i64::MAX);
         self.seat.metrics.writes_waiting.dec_by(taken);
         (batch, closing)
+    }
+
+    fn next_until(&self, until: Instant) -> Option<Job> {
+        self.seat.jobs.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     fn commit_batch(&mut self, mut batch: Vec<Box<dyn Operation>>) -> Result<(), StoreError> {

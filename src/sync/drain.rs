@@ -89,7 +89,7 @@ impl Replica {
             notes::write(tx, notes::SENT, &sent);
             Ok::<_, StoreError>(())
         };
-        self.store.write("replica_sent", work).await?;
+        self.store.write_patiently("replica_sent", work).await?;
         self.store.hold_log(self.sent.seq);
         Ok(())
     }

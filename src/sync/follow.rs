@@ -243,7 +243,7 @@ impl Replica {
             notes::write(tx, notes::FOLLOWED, &followed);
             Ok::<_, StoreError>(())
         };
-        Ok(self.store.write("replica_followed", work).await?)
+        Ok(self.store.write_patiently("replica_followed", work).await?)
     }
 }
 

@@ -127,7 +127,7 @@ impl Replica {
             tx.put_note(&key, None);
             Ok::<_, StoreError>(())
         };
-        self.store.write("replica_notes", work).await
+        self.store.write_patiently("replica_notes", work).await
     }
 
     /// Says in what both sides differ, a line for each session.

@@ -5,7 +5,7 @@
 //! to last. So nothing is missed of a transaction that began early and ended late, and one that never
 //! ends holds up nobody.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::types::Type;
 
@@ -73,7 +73,7 @@ pub(super) async fn gone_from_here(
 ) -> Result<u64, SyncError> {
     let (mut gone, mut after) = (0, ("0".to_owned(), 0));
     loop {
-        let page = read(link, span, &after).await?;
+        let page = read(link, span, &after, &mut HashSet::new()).await?;
         gone += store.read(|tx| page.gone_from(tx))?;
         match page.last {
             Some(last) if page.rows == PAGE => after = last,
@@ -104,11 +104,14 @@ impl Page {
 pub(super) async fn follow(taker: &Taker<'_>, span: &Span<'_>) -> Result<(Taken, bool), SyncError> {
     let (mut outcome, mut truncated) = (Taken::default(), false);
     let mut after = ("0".to_owned(), 0);
+    let mut whole = HashSet::new();
     loop {
-        let page = read(taker.link, span, &after).await?;
+        let page = read(taker.link, span, &after, &mut whole).await?;
         let (rows, last) = (page.rows, page.last.clone());
         truncated |= page.truncated;
-        outcome.add(take(taker, page).await?);
+        let mut of_page = take(taker, page).await?;
+        whole.extend(of_page.whole.drain(..));
+        outcome.add(of_page);
         match last {
             Some(last) if rows == PAGE => after = last,
             _ => return Ok((outcome, truncated)),
@@ -116,7 +119,14 @@ pub(super) async fn follow(taker: &Taker<'_>, span: &Span<'_>) -> Result<(Taken,
     }
 }
 
-async fn read(link: &Link, span: &Span<'_>, after: &(String, i64)) -> Result<Page, SyncError> {
+/// Reads the changes of the span that come behind `after`; without what was put into sessions that
+/// were taken `whole` since the end of the span, unless something of them was deleted before that.
+async fn read(
+    link: &Link,
+    span: &Span<'_>,
+    after: &(String, i64),
+    whole: &mut HashSet<String>,
+) -> Result<Page, SyncError> {
     let statement = concat!(
         "select o.xid::text, o.id, o.kind::text, o.session_id, o.message_id, o.at",
         in_span!(),
@@ -142,7 +152,11 @@ async fn read(link: &Link, span: &Span<'_>, after: &(String, i64)) -> Result<Pag
         let message: Option<String> = get(row, 4)?;
         let at = micros(get(row, 5)?);
         let session_id = SessionId::parse(&session);
+        if matches!(kind, "S" | "M") {
+            whole.remove(&session);
+        }
         match (kind, message, session_id) {
+            ("s" | "m", ..) if whole.contains(&session) => {}
             ("s", ..) => {
                 page.wanted.sessions.insert(session);
             }

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::model::{MessageId, SessionId, Timestamp};
 use crate::sessions::merge::{self, Merged, TheirMessage, TheirSession};
-use crate::store::{ReadTx, SessionRef, Store, StoreError, Touched, WriteTx, notes as keys};
+use crate::store::{ReadTx, Store, StoreError, Touched, WriteTx, notes as keys};
 
 use super::SyncError;
 use super::link::Link;
@@ -50,6 +50,8 @@ pub(super) struct Taken {
     pub(super) rows: u64,
     /// What must go there once more.
     pub(super) again: Vec<Touched>,
+    /// The sessions that were not here, and were taken with all that was said in them.
+    pub(super) whole: Vec<String>,
 }
 
 /// A session with messages of it.
@@ -64,11 +66,12 @@ impl Taker<'_> {
         let mut by_session = HashMap::new();
         for piece in messages.chunks(FETCH_ROWS) {
             let ids: Vec<_> = piece.iter().map(String::as_str).collect();
-            for (session, mut said) in theirs::messages(self.link, &ids).await? {
-                self.date(&session, &mut said).await?;
+            for (session, said) in theirs::messages(self.link, &ids).await? {
+                let said = self.changed(&session, said).await?;
                 by_session.entry(session).or_insert_with(Vec::new).extend(said);
             }
         }
+        by_session.retain(|_, said| !said.is_empty());
         let known: HashSet<_> = sessions.iter().cloned().collect();
         let others = by_session.keys().map(|id| id.as_str().to_owned());
         sessions.extend(others.filter(|id| !known.contains(id)));
@@ -87,34 +90,37 @@ impl Taker<'_> {
             // All that was said in those is wanted.
             for new in new.chunks(WHOLE) {
                 taken.add(self.take_whole(new.to_vec()).await?);
+                taken.whole.extend(new.iter().map(|session| session.id.to_string()));
             }
             taken.add(self.write(arrivals).await?);
         }
         Ok(taken)
     }
 
-    /// Fills in when those messages were put there that were edited here.
-    async fn date(&self, id: &SessionId, said: &mut [TheirMessage]) -> Result<(), SyncError> {
-        if !self.installed {
-            return Ok(());
-        }
-        let Some(session) = self.store.read(|tx| tx.session(id))? else {
-            return Ok(());
-        };
-        let mut edited = Vec::new();
+    /// Those that are not here as they are there, which costs no write; with when they were put there,
+    /// if they were edited here.
+    async fn changed(
+        &self,
+        id: &SessionId,
+        said: Vec<TheirMessage>,
+    ) -> Result<Vec<TheirMessage>, SyncError> {
+        let (mut changed, mut edited) = (Vec::new(), Vec::new());
         for message in said {
-            let is_edited = self.store.read(|tx| is_edited(tx, &session, &message.id))?;
-            edited.extend(is_edited.then_some(message));
+            match self.store.read(|tx| found_here(tx, id, &message))? {
+                FoundHere::Same => {}
+                FoundHere::Edited if self.installed => edited.push(message),
+                FoundHere::Edited | FoundHere::Other => changed.push(message),
+            }
         }
-        if edited.is_empty() {
-            return Ok(());
+        if !edited.is_empty() {
+            let ids: Vec<_> = edited.iter().map(|message| message.id.as_str()).collect();
+            let times = outbox::put_at(self.link, &ids).await?;
+            for message in &mut edited {
+                message.put_at = times.get(message.id.as_str()).copied();
+            }
         }
-        let ids: Vec<_> = edited.iter().map(|message| message.id.as_str()).collect();
-        let times = outbox::put_at(self.link, &ids).await?;
-        for message in edited {
-            message.put_at = times.get(message.id.as_str()).copied();
-        }
-        Ok(())
+        changed.extend(edited);
+        Ok(changed)
     }
 
     /// Takes whole sessions.
@@ -163,11 +169,13 @@ impl Taker<'_> {
         };
         let began = Instant::now();
         let outcomes: Vec<(SessionId, Merged, Option<Timestamp>)> =
-            self.store.write("merge", work).await?;
-        // The writer is for the saves of users for as long as it was for this.
-        tokio::time::sleep(began.elapsed()).await;
-        let mut taken = Taken::default();
+            self.store.write_patiently("merge", work).await?;
         let rows = outcomes.iter().map(|(_, merged, _)| merged.rows).sum();
+        if rows > 0 {
+            // The writer is for the saves of users for as long as it was for this.
+            tokio::time::sleep(began.elapsed()).await;
+        }
+        let mut taken = Taken::default();
         self.progress.into_iter().for_each(|progress| progress.add(rows));
         for (id, merged, gone) in outcomes {
             taken.rows += merged.rows;
@@ -195,7 +203,7 @@ impl Taker<'_> {
         for (session, ids) in pieces {
             let work =
                 move |tx: &mut WriteTx<'_>| merge::delete_messages(tx, &session, &ids, is_known);
-            rows += self.store.write("merge_deletions", work).await?;
+            rows += self.store.write_patiently("merge_deletions", work).await?;
         }
         Ok(rows)
     }
@@ -207,7 +215,7 @@ impl Taker<'_> {
         at: Option<Timestamp>,
     ) -> Result<u64, SyncError> {
         let work = move |tx: &mut WriteTx<'_>| merge::delete_session(tx, &id, at);
-        Ok(self.store.write("merge_deletion", work).await?)
+        Ok(self.store.write_patiently("merge_deletion", work).await?)
     }
 
     /// Whether a session is here; one that cannot be read counts, and fails where it is written.
@@ -216,12 +224,32 @@ impl Taker<'_> {
     }
 }
 
-/// Whether a message is here that was ever edited here.
-fn is_edited(tx: ReadTx<'_>, session: &SessionRef, id: &MessageId) -> Result<bool, StoreError> {
-    let Some(stored) = tx.message(session, id)? else {
-        return Ok(false);
+/// What is here of a message that is there.
+enum FoundHere {
+    /// The same.
+    Same,
+    /// Another text, which was edited here.
+    Edited,
+    /// Another text, or nothing.
+    Other,
+}
+
+fn found_here(
+    tx: ReadTx<'_>,
+    id: &SessionId,
+    theirs: &TheirMessage,
+) -> Result<FoundHere, StoreError> {
+    let Some(session) = tx.session(id)? else {
+        return Ok(FoundHere::Other);
     };
-    Ok(tx.note(&keys::edit(session.number, stored.place))?.is_some())
+    let Some(stored) = tx.message(&session, &theirs.id)? else {
+        return Ok(FoundHere::Other);
+    };
+    if merge::is_same(&session, theirs, &stored) {
+        return Ok(FoundHere::Same);
+    }
+    let is_edited = tx.note(&keys::edit(session.number, stored.place))?.is_some();
+    Ok(if is_edited { FoundHere::Edited } else { FoundHere::Other })
 }
 
 /// Which sessions to ask for together, with which of their messages.
@@ -238,8 +266,8 @@ fn fetches(
             bytes += message.bytes;
             wanted.push(message.id);
             if wanted.len() >= FETCH_ROWS || bytes >= FETCH_BYTES {
-                // The session goes on in the next.
-                let sessions = std::mem::replace(&mut waiting, vec![session.clone()]);
+                let mut sessions = std::mem::replace(&mut waiting, vec![session.clone()]);
+                sessions.iter_mut().rev().take(1).for_each(|session| session.goes_on = true);
                 fetches.push((sessions, std::mem::take(&mut wanted)));
                 bytes = 0;
             }
@@ -259,7 +287,8 @@ fn batches(arrivals: Vec<Arrival>) -> Vec<Vec<Arrival>> {
             (rows, bytes) = (rows + 1, bytes + message.content.len());
             part.push(message);
             if rows >= WRITE_ROWS || bytes >= WRITE_BYTES {
-                push_last(&mut batches, (session.clone(), std::mem::take(&mut part)));
+                let session = TheirSession { goes_on: true, ..session.clone() };
+                push_last(&mut batches, (session, std::mem::take(&mut part)));
                 batches.push(Vec::new());
                 (rows, bytes) = (0, 0);
             }
@@ -284,5 +313,6 @@ impl Taken {
     pub(super) fn add(&mut self, other: Self) {
         self.rows += other.rows;
         self.again.extend(other.again);
+        self.whole.extend(other.whole);
     }
 }

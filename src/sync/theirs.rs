@@ -152,6 +152,7 @@ fn session(row: &Row) -> Result<TheirSession, String> {
         created_at,
         updated_at,
         is_whole: column(row, 10)?,
+        goes_on: false,
         id,
     })
 }

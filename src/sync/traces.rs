@@ -81,6 +81,6 @@ impl Replica {
             }
             Ok::<_, StoreError>(())
         };
-        self.store.write("replica_traces", work).await
+        self.store.write_patiently("replica_traces", work).await
     }
 }

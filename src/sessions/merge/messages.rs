@@ -122,6 +122,17 @@ fn retell(
     Ok(true)
 }
 
+/// Whether `stored`, which was found in `session` under the id of `theirs`, is that message and says
+/// the same.
+pub fn is_same(session: &SessionRef, theirs: &TheirMessage, stored: &StoredMessage) -> bool {
+    let is_text = |raw: &RawValue, text: &str| {
+        serde_json::from_str::<Cow<'_, str>>(raw.get()).is_ok_and(|it| it == text)
+    };
+    parse_message(session, &stored.json).is_ok_and(|ours| {
+        is_text(&ours.id, theirs.id.as_str()) && is_text(&ours.content, &theirs.content)
+    })
+}
+
 /// When the message was edited here since both sides were the same, if it was; of one that was edited
 /// before there was a replica, nobody knows what is there.
 pub fn edited_here(message: &Message<'_>, base: Option<Base>) -> Option<Timestamp> {

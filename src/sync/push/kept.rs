@@ -52,7 +52,7 @@ impl Notes {
             }
             Ok::<_, StoreError>(())
         };
-        store.write("replica_notes", work).await
+        store.write_patiently("replica_notes", work).await
     }
 }
 
