@@ -1,5 +1,7 @@
 //! Taking rows that others wrote there, some in each write of ours.
 
+mod parts;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tokio::time::Instant;
@@ -13,18 +15,12 @@ use super::SyncError;
 use super::link::Link;
 use super::order::Progress;
 use super::outbox;
-use super::theirs::{self, MessagePrint};
+use super::theirs;
 
-/// How many rows one write takes: a save that waits behind it waits a millisecond or so.
-const WRITE_ROWS: usize = 50;
-/// How much text one write takes, and one answer has, in bytes.
-const WRITE_BYTES: usize = 64 * 1024;
-const FETCH_BYTES: u64 = 4 * 1024 * 1024;
+use parts::{FETCH_ROWS, WRITE_ROWS, batches, fetches};
+
 /// How many whole sessions are taken at once.
 pub(super) const WHOLE: usize = 100;
-/// How many rows are asked for at once.
-const FETCH_ROWS: usize = 500;
-
 /// What is wanted.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
@@ -250,63 +246,6 @@ fn found_here(
     }
     let is_edited = tx.note(&keys::edit(session.number, stored.place))?.is_some();
     Ok(if is_edited { FoundHere::Edited } else { FoundHere::Other })
-}
-
-/// Which sessions to ask for together, with which of their messages.
-fn fetches(
-    sessions: Vec<TheirSession>,
-    mut prints: HashMap<String, Vec<MessagePrint>>,
-) -> Vec<(Vec<TheirSession>, Vec<String>)> {
-    let (mut fetches, mut bytes) = (Vec::new(), 0);
-    let (mut waiting, mut wanted) = (Vec::new(), Vec::new());
-    for session in sessions {
-        let of_session = prints.remove(session.id.as_str()).unwrap_or_default();
-        waiting.push(session.clone());
-        for message in of_session {
-            bytes += message.bytes;
-            wanted.push(message.id);
-            if wanted.len() >= FETCH_ROWS || bytes >= FETCH_BYTES {
-                let mut sessions = std::mem::replace(&mut waiting, vec![session.clone()]);
-                sessions.iter_mut().rev().take(1).for_each(|session| session.goes_on = true);
-                fetches.push((sessions, std::mem::take(&mut wanted)));
-                bytes = 0;
-            }
-        }
-    }
-    fetches.push((waiting, wanted));
-    fetches
-}
-
-/// Which arrivals to write together.
-fn batches(arrivals: Vec<Arrival>) -> Vec<Vec<Arrival>> {
-    let mut batches = vec![Vec::new()];
-    let (mut rows, mut bytes) = (0, 0);
-    for (session, said) in arrivals {
-        let mut part = Vec::new();
-        for message in said {
-            (rows, bytes) = (rows + 1, bytes + message.content.len());
-            part.push(message);
-            if rows >= WRITE_ROWS || bytes >= WRITE_BYTES {
-                let session = TheirSession { goes_on: true, ..session.clone() };
-                push_last(&mut batches, (session, std::mem::take(&mut part)));
-                batches.push(Vec::new());
-                (rows, bytes) = (0, 0);
-            }
-        }
-        push_last(&mut batches, (session, part));
-        rows += 1;
-        if rows >= WRITE_ROWS {
-            batches.push(Vec::new());
-            (rows, bytes) = (0, 0);
-        }
-    }
-    batches
-}
-
-fn push_last(batches: &mut [Vec<Arrival>], arrival: Arrival) {
-    if let Some(last) = batches.last_mut() {
-        last.push(arrival);
-    }
 }
 
 impl Taken {

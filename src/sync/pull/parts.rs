@@ -1,0 +1,159 @@
+//! Cutting what is taken into parts: so much is asked for, or written, at once.
+
+use std::collections::HashMap;
+
+use crate::sessions::merge::TheirSession;
+use crate::sync::theirs::MessagePrint;
+
+use super::Arrival;
+
+/// How many rows one write takes: a save that waits behind it waits a millisecond or so.
+pub(super) const WRITE_ROWS: usize = 50;
+/// How much text one write takes, and one answer has, in bytes.
+const WRITE_BYTES: usize = 64 * 1024;
+const FETCH_BYTES: u64 = 4 * 1024 * 1024;
+/// How many rows are asked for at once.
+pub(super) const FETCH_ROWS: usize = 500;
+
+/// Which sessions to ask for together, with which of their messages. Each part of a session has some
+/// of them: the first one is looked for among those of the first, and it is followed after the last.
+pub(super) fn fetches(
+    sessions: Vec<TheirSession>,
+    mut prints: HashMap<String, Vec<MessagePrint>>,
+) -> Vec<(Vec<TheirSession>, Vec<String>)> {
+    let (mut fetches, mut bytes) = (Vec::new(), 0);
+    let (mut waiting, mut wanted): (Vec<TheirSession>, Vec<String>) = (Vec::new(), Vec::new());
+    for session in sessions {
+        let of_session = prints.remove(session.id.as_str()).unwrap_or_default();
+        let mut is_begun = false;
+        for message in of_session {
+            if wanted.len() >= FETCH_ROWS || bytes >= FETCH_BYTES {
+                waiting.extend(is_begun.then(|| going_on(&session)));
+                fetches.push((std::mem::take(&mut waiting), std::mem::take(&mut wanted)));
+                bytes = 0;
+            }
+            bytes += message.bytes;
+            wanted.push(message.id);
+            is_begun = true;
+        }
+        waiting.push(session);
+    }
+    fetches.push((waiting, wanted));
+    fetches
+}
+
+/// The session, with a part of its messages that is not the last.
+fn going_on(session: &TheirSession) -> TheirSession {
+    TheirSession { goes_on: true, ..session.clone() }
+}
+
+/// Which arrivals to write together, in parts such as those.
+pub(super) fn batches(arrivals: Vec<Arrival>) -> Vec<Vec<Arrival>> {
+    let (mut batches, mut batch) = (Vec::new(), Vec::new());
+    let (mut rows, mut bytes) = (0, 0);
+    for (session, said) in arrivals {
+        let mut part = Vec::new();
+        for message in said {
+            if rows >= WRITE_ROWS || bytes >= WRITE_BYTES {
+                let done = std::mem::take(&mut part);
+                batch.extend((!done.is_empty()).then(|| (going_on(&session), done)));
+                batches.push(std::mem::take(&mut batch));
+                (rows, bytes) = (0, 0);
+            }
+            (rows, bytes) = (rows + 1, bytes + message.content.len());
+            part.push(message);
+        }
+        batch.push((session, part));
+        rows += 1;
+        if rows >= WRITE_ROWS {
+            batches.push(std::mem::take(&mut batch));
+            (rows, bytes) = (0, 0);
+        }
+    }
+    batches.push(batch);
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{MessageId, Role, SessionId, Timestamp, UserId};
+    use crate::sessions::merge::{Own, TheirMessage};
+
+    fn session(id: usize) -> TheirSession {
+        TheirSession {
+            id: SessionId::parse(&format!("s{id}")).unwrap(),
+            user_id: UserId::parse("ann").unwrap(),
+            own: Own::default(),
+            print: 0,
+            own_at: Timestamp::default(),
+            first_message: None,
+            last_message: None,
+            count: 0,
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+            is_whole: true,
+            goes_on: false,
+        }
+    }
+
+    fn message(id: usize) -> TheirMessage {
+        TheirMessage {
+            id: MessageId::parse(&format!("m{id}")).unwrap(),
+            role: Role::User,
+            content: "hello".to_owned(),
+            metadata: "{}".to_owned(),
+            at: Timestamp::default(),
+            put_at: None,
+            is_whole: true,
+        }
+    }
+
+    #[test]
+    fn a_session_comes_in_small_parts_that_all_say_something_and_the_last_of_which_ends_it() {
+        let lengths = [49, 1, 0, 50, 51, 100, 149, 2, 0];
+        let said = |count| (0..count).map(message).collect::<Vec<_>>();
+        let arrivals = lengths.iter().enumerate().map(|(id, count)| (session(id), said(*count)));
+        let batches = batches(arrivals.collect());
+
+        let rows =
+            |batch: &Vec<Arrival>| batch.iter().map(|(_, said)| said.len() + 1).sum::<usize>();
+        assert!(batches.iter().all(|batch| rows(batch) <= 2 * WRITE_ROWS));
+        let parts: Vec<_> = batches.into_iter().flatten().collect();
+        for (id, count) in lengths.into_iter().enumerate() {
+            let parts = parts.iter().filter(|(it, _)| it.id == session(id).id);
+            let parts: Vec<_> = parts.map(|(it, said)| (it.goes_on, said.len())).collect();
+            let (last, before) = parts.split_last().unwrap();
+            assert_eq!(parts.iter().map(|(_, said)| said).sum::<usize>(), count);
+            assert!(before.iter().all(|(goes_on, said)| *goes_on && *said > 0), "{parts:?}");
+            assert!(!last.0 && (last.1 > 0 || count == 0), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn sessions_are_asked_for_in_parts_that_all_say_something_and_the_last_of_which_ends_them() {
+        let lengths = [FETCH_ROWS - 1, 1, 0, FETCH_ROWS + 1, 3];
+        let prints = |(id, count): (usize, &usize)| {
+            let id_of = move |n| MessagePrint { id: format!("s{id} m{n}"), bytes: 1, print: 0 };
+            (format!("s{id}"), (0..*count).map(id_of).collect::<Vec<_>>())
+        };
+        let sessions = (0..lengths.len()).map(session).collect();
+        let prints = lengths.iter().enumerate().map(prints).collect();
+        let fetches = fetches(sessions, prints);
+        for (id, count) in lengths.into_iter().enumerate() {
+            let name = session(id).id;
+            let of = |wanted: &[String]| {
+                wanted.iter().filter(|id| id.starts_with(&format!("{name} "))).count()
+            };
+            let parts = fetches.iter().flat_map(|(sessions, wanted)| {
+                let parts = sessions.iter().filter(|session| session.id == name);
+                parts.map(|session| (session.goes_on, of(wanted)))
+            });
+            let parts: Vec<_> = parts.collect();
+            let (last, before) = parts.split_last().unwrap();
+            assert_eq!(parts.iter().map(|(_, said)| said).sum::<usize>(), count);
+            assert!(before.iter().all(|(goes_on, said)| *goes_on && *said > 0), "{parts:?}");
+            assert!(!last.0 && (last.1 > 0 || count == 0), "{parts:?}");
+        }
+    }
+}
