@@ -101,8 +101,8 @@ pub struct Merged {
     pub is_gone: bool,
 }
 
-/// Takes in a session with messages of it; `is_new` says that these are all or its first ones, so
-/// that a first message which is not among them is stored nowhere.
+/// Takes in a session with messages of it. Of a session that is not here, these are all or its first
+/// ones: a first message which is not among them is stored nowhere.
 ///
 /// # Errors
 /// [`StoreError`]

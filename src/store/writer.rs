@@ -9,7 +9,7 @@
 //! later ones of its batch may have seen what it did, they are all run again, one by one.
 //!
 //! What is fresh is settled into the tables when the writer is idle, and along with the batches
-//! when there is too much of it. After a commit that failed nothing is known but that redb
+//! when there is too much of it, or of the log that a start after a crash would have to read. After a commit that failed nothing is known but that redb
 //! refuses to go on: the thread ends, and [`Store::failure`](super::Store::failure) tells.
 
 mod upkeep;
@@ -201,7 +201,7 @@ impl Writer {
                 break;
             }
             self.settle_large()?;
-            if self.is_behind() {
+            if self.is_behind() && self.seat.space.may_tidy() {
                 self.settle_some(Durability::None)?;
             }
             while self.view().fresh.bytes() > self.seat.fresh_bytes

@@ -3,6 +3,7 @@
 mod parts;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -19,6 +20,8 @@ use super::theirs;
 
 use parts::{FETCH_ROWS, WRITE_ROWS, batches, fetches};
 
+/// How long a pull leaves the writer alone after each write, at most.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How many whole sessions are taken at once.
 pub(super) const WHOLE: usize = 100;
 /// What is wanted.
@@ -168,8 +171,8 @@ impl Taker<'_> {
             self.store.write_patiently("merge", work).await?;
         let rows = outcomes.iter().map(|(_, merged, _)| merged.rows).sum();
         if rows > 0 {
-            // The writer is for the saves of users for as long as it was for this.
-            tokio::time::sleep(began.elapsed()).await;
+            // The writer is for the saves of users for about as long as it was for this.
+            tokio::time::sleep(began.elapsed().min(PAUSE_MAX)).await;
         }
         let mut taken = Taken::default();
         self.progress.into_iter().for_each(|progress| progress.add(rows));

@@ -47,7 +47,8 @@ pub(super) fn is_too_many(gone: u64, known: u64) -> bool {
 }
 
 /// Compares both sides, and makes them the same. What was touched here since number `looked` is left
-/// out, as it is on its way; where something was lost there, only if all of it is.
+/// out, as it is on its way; where something was lost there, only what was created since and never was
+/// there.
 pub(super) async fn reconcile(
     taker: &Taker<'_>,
     sender: &mut Sender<'_>,
@@ -179,10 +180,10 @@ fn deleted_here(
 /// What a push brings there anyway.
 #[derive(Debug, Default)]
 struct OnItsWay {
-    /// Of these sessions, something.
+    /// Something of these sessions.
     some: HashSet<SessionId>,
-    /// Of the sessions of these numbers, all.
-    all: HashSet<u64>,
+    /// The sessions of these numbers, which were created here: all of each that never was there.
+    created: HashSet<u64>,
 }
 
 impl OnItsWay {
@@ -190,7 +191,7 @@ impl OnItsWay {
     fn after(store: &Store, looked: u64) -> Result<Self, StoreError> {
         let (mut it, mut after) = (Self::default(), looked);
         while let Some(journal) = store.read(|tx| tx.journal(after, 1000))? {
-            it.all.extend(journal.created);
+            it.created.extend(journal.created);
             it.some.extend(journal.touched.into_iter().filter_map(|touched| match touched {
                 Touched::Session(id)
                 | Touched::MessageGone(id, _)
@@ -205,11 +206,13 @@ impl OnItsWay {
         Ok(it)
     }
 
-    /// Whether nothing need be done about `difference`. Of what was lost there, the old would look
-    /// deleted to the next comparison if only the new came there.
+    /// Whether nothing need be done about `difference`. Of what was lost there, what is old or came from
+    /// there would look deleted to the next comparison if only the new went there.
     fn has(&self, difference: &Difference, missing: Missing) -> bool {
         match (difference, missing) {
-            (Difference::Here { session, .. }, Missing::Lost) => self.all.contains(&session.number),
+            (Difference::Here { session, was_there: false, .. }, Missing::Lost) => {
+                self.created.contains(&session.number)
+            }
             (Difference::There(_), _) | (_, Missing::Lost) => false,
             (
                 Difference::Here { session, .. }

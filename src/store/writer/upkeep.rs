@@ -98,7 +98,7 @@ impl Writer {
         self.logged - self.settled > limit
     }
 
-    /// Settles some users, and tells whether there was anything to settle.
+    /// Settles some users, or notes that all are, and tells whether there was anything to do.
     ///
     /// The log has all of it, so it need not be durable by itself: along with batches, it reaches the
     /// disk with the next of them.
@@ -108,7 +108,8 @@ impl Writer {
             let users: VecDeque<_> =
                 fresh.into_iter().filter(|user| !self.stuck.contains(user)).collect();
             let until = self.next.seq - 1;
-            let is_told = self.cycle.until == until;
+            // With one who cannot be settled, the mark stays where it is.
+            let is_told = self.cycle.until == until || !self.stuck.is_empty();
             if users.is_empty() && is_told && !self.view().fresh.has_notes() {
                 return Ok(false);
             }

@@ -15,8 +15,9 @@ const FETCH_BYTES: u64 = 4 * 1024 * 1024;
 /// How many rows are asked for at once.
 pub(super) const FETCH_ROWS: usize = 500;
 
-/// Which sessions to ask for together, with which of their messages. Each part of a session has some
-/// of them: the first one is looked for among those of the first, and it is followed after the last.
+/// Which sessions to ask for together, with which of their messages. A session that has to come in
+/// parts begins a new one, as what is said to be its first message is looked for in its first part; and
+/// each part has some messages, as it is followed after the last.
 pub(super) fn fetches(
     sessions: Vec<TheirSession>,
     mut prints: HashMap<String, Vec<MessagePrint>>,
@@ -25,6 +26,13 @@ pub(super) fn fetches(
     let (mut waiting, mut wanted): (Vec<TheirSession>, Vec<String>) = (Vec::new(), Vec::new());
     for session in sessions {
         let of_session = prints.remove(session.id.as_str()).unwrap_or_default();
+        let of_all = of_session.iter().map(|message| message.bytes).sum::<u64>();
+        let is_too_much =
+            wanted.len() + of_session.len() > FETCH_ROWS || bytes + of_all > FETCH_BYTES;
+        if is_too_much && !wanted.is_empty() {
+            fetches.push((std::mem::take(&mut waiting), std::mem::take(&mut wanted)));
+            bytes = 0;
+        }
         let mut is_begun = false;
         for message in of_session {
             if wanted.len() >= FETCH_ROWS || bytes >= FETCH_BYTES {
@@ -52,6 +60,12 @@ pub(super) fn batches(arrivals: Vec<Arrival>) -> Vec<Vec<Arrival>> {
     let (mut batches, mut batch) = (Vec::new(), Vec::new());
     let (mut rows, mut bytes) = (0, 0);
     for (session, said) in arrivals {
+        let of_all = said.iter().map(|message| message.content.len()).sum::<usize>();
+        let is_too_much = rows + said.len() > WRITE_ROWS || bytes + of_all > WRITE_BYTES;
+        if is_too_much && rows > 0 {
+            batches.push(std::mem::take(&mut batch));
+            (rows, bytes) = (0, 0);
+        }
         let mut part = Vec::new();
         for message in said {
             if rows >= WRITE_ROWS || bytes >= WRITE_BYTES {
@@ -65,10 +79,6 @@ pub(super) fn batches(arrivals: Vec<Arrival>) -> Vec<Vec<Arrival>> {
         }
         batch.push((session, part));
         rows += 1;
-        if rows >= WRITE_ROWS {
-            batches.push(std::mem::take(&mut batch));
-            (rows, bytes) = (0, 0);
-        }
     }
     batches.push(batch);
     batches
@@ -127,6 +137,7 @@ mod tests {
             assert_eq!(parts.iter().map(|(_, said)| said).sum::<usize>(), count);
             assert!(before.iter().all(|(goes_on, said)| *goes_on && *said > 0), "{parts:?}");
             assert!(!last.0 && (last.1 > 0 || count == 0), "{parts:?}");
+            assert_eq!(parts.first().unwrap().1, count.min(WRITE_ROWS), "as long as can be");
         }
     }
 
@@ -154,6 +165,7 @@ mod tests {
             assert_eq!(parts.iter().map(|(_, said)| said).sum::<usize>(), count);
             assert!(before.iter().all(|(goes_on, said)| *goes_on && *said > 0), "{parts:?}");
             assert!(!last.0 && (last.1 > 0 || count == 0), "{parts:?}");
+            assert_eq!(parts.first().unwrap().1, count.min(FETCH_ROWS), "as long as can be");
         }
     }
 }
