@@ -191,13 +191,14 @@ fn merge_into(
 }
 
 /// The message that a session begins with there and that is counted and stored nowhere, if it has
-/// one.
+/// one; of `said`, oldest first, none is it.
 fn unstored(theirs: &TheirSession, said: &[TheirMessage]) -> Option<TheirMessage> {
     let first = theirs.first_message.as_ref().filter(|first| !first.trim().is_empty())?;
-    let is_stored = |message: &TheirMessage| {
-        message.role == Role::User && preview(&message.content) == preview(first)
+    // Its writer stores those of users nowhere; what nodes say is first may be anybody's.
+    let is_stored = |(nth, message): (usize, &TheirMessage)| {
+        (nth == 0 || message.role == Role::User) && preview(&message.content) == preview(first)
     };
-    if theirs.count == 0 || said.iter().any(is_stored) {
+    if theirs.count == 0 || said.iter().enumerate().any(is_stored) {
         return None;
     }
     let at = theirs.created_at;

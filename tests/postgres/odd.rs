@@ -102,7 +102,18 @@ fn an_address_in_capitals_is_the_same_user(extra: Extra) {
 
 fn two_nodes_beside_one_postgres_agree(extra: Extra) {
     let mut scene = Scene::new(extra);
+    // Begun by an assistant, before the other node takes all of it at once.
+    let mut client = scene.node.connect();
+    scene.node.meet("ann");
+    let body = json!({ "userId": "ann", "sessionId": "greeted" });
+    client.post("/api/sessions/create", &body).unwrap().expect(201);
+    let body = json!({
+        "userId": "ann", "sessionId": "greeted", "role": "assistant", "content": "How can I help?",
+    });
+    client.post("/api/sessions/save-message", &body).unwrap().expect(201);
+    scene.node.drained();
     let mut other = Node::start(scene.link.port);
+    eventually("it is there too", || other.said("ann", "greeted") == ["How can I help?"]);
     scene.node.create("ann", "s", "hello");
     eventually("the other has it", || other.session("ann", "s").is_some());
     for n in 0..20 {
@@ -127,8 +138,9 @@ fn two_nodes_beside_one_postgres_agree(extra: Extra) {
     scene.node.drained();
     agree(&scene, &other);
     let world = scene.check(&[]);
-    assert_eq!(world.0.len(), 20);
+    assert_eq!(world.0.len(), 21);
     assert_eq!(world.0["s"].messages.len(), 21);
+    assert_eq!(world.0["greeted"].messages.len(), 1);
     agree(&scene, &other);
     other.stop();
 }
