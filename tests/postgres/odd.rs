@@ -147,11 +147,13 @@ fn two_nodes_beside_one_postgres_agree(extra: Extra) {
 
 fn tables_with_types_of_their_own_are_written_all_the_same(extra: Extra) {
     let scene = Scene::new(extra);
-    let sql = "alter table chat_messages drop constraint chat_messages_role_check;
+    // Locked in the order in which the node reads them, which it does meanwhile.
+    let sql = "begin; lock table chat_sessions, chat_messages;
+        alter table chat_messages drop constraint chat_messages_role_check;
         create type speaker as enum ('user', 'assistant', 'tool');
         alter table chat_messages alter column role type speaker using role::speaker;
         create domain short_title as varchar(100) check (value not like '%forbidden%');
-        alter table chat_sessions alter column title type short_title";
+        alter table chat_sessions alter column title type short_title; commit";
     scene.express().0.batch_execute(sql).unwrap();
     let mut client = scene.node.connect();
     scene.node.create("ann", "s", "hello");
