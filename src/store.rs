@@ -256,7 +256,7 @@ impl Store {
         work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let outcome = self.ask(verb, work, false)?.await;
-        self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
+        self.told(verb, outcome)
     }
 
     /// Writes as [`Store::write`] does, for work that nobody waits for: while others write, it shares
@@ -270,7 +270,7 @@ impl Store {
         work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let outcome = self.ask(verb, work, true)?.await;
-        self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
+        self.told(verb, outcome)
     }
 
     /// A number that is another whenever something of `user`'s has changed, and seldom otherwise. Means
@@ -310,7 +310,7 @@ impl Store {
         work: impl FnMut(&mut WriteTx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
         let outcome = self.ask(verb, work, false)?.blocking_recv();
-        self.count(verb, outcome.unwrap_or_else(|_| Err(self.why_closed().into())))
+        self.told(verb, outcome)
     }
 
     /// Follows `user`'s changes from now on: those after the number that is given too.
@@ -439,7 +439,13 @@ impl Store {
         Ok(outcome)
     }
 
-    fn count<T, E>(&self, verb: &'static str, outcome: Result<T, E>) -> Result<T, E> {
+    /// What the writer told of a write, which is counted; or why it told nothing.
+    fn told<T, E: OperationError>(
+        &self,
+        verb: &'static str,
+        outcome: Result<Result<T, E>, oneshot::error::RecvError>,
+    ) -> Result<T, E> {
+        let outcome = outcome.unwrap_or_else(|_| Err(self.why_closed().into()));
         if outcome.is_ok() {
             self.metrics.writes.get_or_create(&Verb { verb }).inc();
         }

@@ -9,8 +9,9 @@
 //! later ones of its batch may have seen what it did, they are all run again, one by one.
 //!
 //! What is fresh is settled into the tables when the writer is idle, and along with the batches
-//! when there is too much of it, or of the log that a start after a crash would have to read. After a commit that failed nothing is known but that redb
-//! refuses to go on: the thread ends, and [`Store::failure`](super::Store::failure) tells.
+//! when there is too much of it, or of the log that a start after a crash would have to read. After
+//! a commit that failed nothing is known but that redb refuses to go on: the thread ends, and
+//! [`Store::failure`](super::Store::failure) tells.
 
 mod upkeep;
 

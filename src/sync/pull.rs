@@ -24,6 +24,7 @@ use parts::{FETCH_ROWS, WRITE_ROWS, batches, fetches};
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How many whole sessions are taken at once.
 pub(super) const WHOLE: usize = 100;
+
 /// What is wanted.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
