@@ -201,3 +201,8 @@ pub(crate) fn p99(journals: &[Journal]) -> Duration {
     took.sort_unstable();
     took[took.len() * 99 / 100]
 }
+
+/// How many were acknowledged.
+pub(crate) fn saved(journals: &[Journal]) -> usize {
+    journals.iter().map(|journal| journal.took.len()).sum()
+}

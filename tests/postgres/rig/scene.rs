@@ -1,13 +1,14 @@
 //! Everything together, and what must be true of it in the end.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::bouncer::Bouncer;
 use super::cluster::Cluster;
 use super::express::Express;
 use super::faults::faults;
 use super::link::Link;
-use super::load::{Journal, Load, p99};
+use super::load::{Journal, Load, p99, saved};
 use super::node::Node;
 use super::world::World;
 use super::{TO_HEAL, figure, is_full, within};
@@ -129,12 +130,16 @@ impl Scene {
 
     /// How a node does that is left alone.
     pub(crate) fn usual(&self) -> Vec<Journal> {
-        let before = Load::start(&self.node, 2, "before");
-        before.wait_for_more(figure(200, 2000));
-        before.stop()
+        self.at_rest("before")
     }
 
-    /// The same as [`Scene::while_writing`], where it is known how it does usually.
+    fn at_rest(&self, name: &str) -> Vec<Journal> {
+        let load = Load::start(&self.node, 2, name);
+        load.wait_for_more(figure(200, 2000));
+        load.stop()
+    }
+
+    /// The same as [`Scene::while_writing`], where it is known how it did before.
     #[track_caller]
     pub(crate) fn while_writing_as(
         &mut self,
@@ -142,19 +147,25 @@ impl Scene {
         name: &str,
         trouble: impl FnOnce(&mut Self, &Load),
     ) -> Vec<Journal> {
-        let usual = p99(&journals);
         let load = Load::start(&self.node, 2, "during");
         load.wait_for_more(20);
         trouble(self, &load);
         load.wait_for_more(20);
         let during = load.stop();
         let slowest = p99(&during);
-        if is_full() {
-            println!("{name}: 99 of 100 saves within {slowest:?}, usually {usual:?}");
+        if !is_full() {
+            // Others use the machine too: this shows no more than that nobody waits for PostgreSQL.
+            let limit = Duration::from_millis(500);
+            assert!(slowest <= limit, "{name}: 99 of 100 within {slowest:?}");
+            journals.extend(during);
+            return journals;
         }
-        // On a machine that others use too, twice of little is little.
-        let limit = (usual * 2).max(std::time::Duration::from_millis(figure(500, 20)));
-        assert!(slowest <= limit, "{name}: 99 of 100 within {slowest:?}, usually {usual:?}");
+        // A disk has better and worse minutes: the usual is that of before and after.
+        self.node.drained();
+        journals.extend(self.at_rest("after"));
+        let (usual, saves) = (p99(&journals), saved(&during));
+        println!("{name}: 99 of 100 of {saves} saves within {slowest:?}, usually {usual:?}");
+        assert!(slowest <= usual * 2, "{name}: 99 of 100 within {slowest:?}, usually {usual:?}");
         journals.extend(during);
         journals
     }
