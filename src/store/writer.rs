@@ -197,17 +197,16 @@ impl Writer {
     pub(super) fn run(mut self) -> Result<(), StoreError> {
         while let Some(job) = self.next_job()? {
             let (batch, closing) = self.gather(job);
+            let had = self.view().fresh.bytes();
             self.commit_batch(batch)?;
             if closing {
                 break;
             }
-            self.settle_large()?;
-            if self.is_behind() && self.seat.space.may_tidy() {
-                self.settle_some(Durability::None)?;
+            // Whoever came while a patient one had the writer has waited enough; the batch of theirs
+            // settles for both.
+            if self.had_company || self.seat.metrics.writes_waiting.get() == 0 {
+                self.settle_along(had)?;
             }
-            while self.view().fresh.bytes() > self.seat.fresh_bytes
-                && self.settle_some(Durability::None)?
-            {}
             self.make_room_of_deletions()?;
         }
         while self.seat.space.may_tidy() && self.settle_some(Durability::Immediate)? {}

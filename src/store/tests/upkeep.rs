@@ -163,6 +163,41 @@ async fn what_one_user_has_written_is_known_to_be_settled_while_more_is_written(
     assert!(furthest < 15_000, "of 20,101 steps, a crash would have had {furthest} read again");
 }
 
+/// After a crash more may be fresh than should be. It becomes less bit by bit, along with what is
+/// written: whoever writes first does not wait for all of it.
+#[tokio::test]
+async fn what_a_crash_left_is_settled_bit_by_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = config(&folder, 1 << 30);
+    let store = Store::open(&before, clock(), Arc::default()).unwrap();
+    for n in 0..60 {
+        let session = create(&store, &format!("s{n}"), &format!("user-{n}")).await;
+        let ids = (0..100).map(|m| MessageId::parse(&m.to_string()).unwrap());
+        let work =
+            move |tx: &mut WriteTx<'_>| ids.clone().try_for_each(|id| save_in(tx, &session.id, id));
+        store.write("save_messages", work).await.unwrap();
+    }
+    // While the writer is at this, it changes nothing.
+    let after = StoreConfig::new(folder.path().join("after.redb"), 1 << 20);
+    let (from, to) = (before.path, after.path.clone());
+    let copy = move |_: &mut WriteTx<'_>| Ok::<_, StoreError>(std::fs::copy(&from, &to).unwrap());
+    store.write("copy", copy).await.unwrap();
+
+    let store = Store::open(&after, clock(), Arc::default()).unwrap();
+    let (mut fresh, mut writes) = (Vec::new(), 0);
+    while fresh.last().is_none_or(|left| *left > after.fresh_bytes()) {
+        // What comes behind it is begun with when that was settled.
+        store.write("nothing", |_| Ok::<_, StoreError>(())).await.unwrap();
+        fresh.push(store.read(|tx| Ok::<_, StoreError>(tx.0.fresh.bytes())).unwrap());
+        writes += 1;
+        assert!(writes < 100, "{fresh:?} bytes were fresh at each write");
+    }
+
+    assert!(fresh[0] > 4 * after.fresh_bytes(), "{fresh:?}");
+    let most = fresh.windows(2).map(|pair| pair[0] - pair[1]).max().unwrap();
+    assert!(most < 600_000, "{most} bytes were settled at once: {fresh:?}");
+}
+
 fn deleted(user_id: &UserId, id: &SessionId, number: u64) -> Step {
     let at = Timestamp::from_micros(number);
     Step::DeleteSession { user_id: user_id.clone(), id: id.clone(), number, created_at: at, at }

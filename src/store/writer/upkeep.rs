@@ -77,9 +77,26 @@ impl Writer {
         Ok(is_something)
     }
 
+    /// Settles along with a batch what is too much, or soon would be; before the batch, so much `had`
+    /// been fresh.
+    ///
+    /// Where it is far too much, as it may be after a crash, it becomes less with each batch, by twice
+    /// of what that added: to settle all at once would keep others waiting for half a second.
+    pub(super) fn settle_along(&mut self, had: usize) -> Result<(), StoreError> {
+        let fresh = self.view().fresh.bytes();
+        let added = fresh.saturating_sub(had);
+        let enough = self.seat.fresh_bytes.max(fresh.saturating_sub(2 * added + 1));
+        self.settle_large()?;
+        if self.is_behind() && self.seat.space.may_tidy() {
+            self.settle_some(Durability::None)?;
+        }
+        while self.view().fresh.bytes() > enough && self.settle_some(Durability::None)? {}
+        Ok(())
+    }
+
     /// Settles a user of whom so much is fresh that settling all of it later would keep others
     /// waiting.
-    pub(super) fn settle_large(&mut self) -> Result<(), StoreError> {
+    fn settle_large(&mut self) -> Result<(), StoreError> {
         let large = self.view().fresh.large().find(|user| !self.stuck.contains(*user)).cloned();
         if let Some(user) = large
             && self.seat.space.may_tidy()
@@ -93,7 +110,7 @@ impl Writer {
     /// Whether so much was logged since what is known to be settled that a start after a crash would
     /// have to read more than may be fresh: a few who write much are settled out of their turn, and
     /// the turn would never end.
-    pub(super) fn is_behind(&self) -> bool {
+    fn is_behind(&self) -> bool {
         let limit = u64::try_from(self.seat.fresh_bytes).unwrap_or(u64::MAX);
         self.logged - self.settled > limit
     }
