@@ -13,8 +13,10 @@ use super::step::{Cause, FreshSession, Step};
 
 type ByteKey = &'static [u8];
 
-/// How many commits are read in one go: a commit waits for that.
+/// How many commits are read in one go, and how many steps: a commit waits for that, and one of those may
+/// hold as much as hundreds of others.
 const ENTRIES: usize = 32;
+const STEPS: u64 = 500;
 
 /// A row that was touched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,7 +65,8 @@ pub(super) fn read(
     };
     let mut mirrored = 0;
     for (entries, entry) in log.range(first..=newest)?.enumerate() {
-        if entries >= ENTRIES && mirrored == 0 && journal.until > after {
+        let is_enough = entries >= ENTRIES || journal.until >= after + STEPS;
+        if is_enough && mirrored == 0 && journal.until > after {
             break;
         }
         let (seq, steps) = entry?;
@@ -88,6 +91,14 @@ pub(super) fn read(
 }
 
 impl Journal {
+    /// Adds the piece behind it.
+    pub fn append(&mut self, next: Self) {
+        self.touched.extend(next.touched);
+        self.created.extend(next.created);
+        self.since = self.since.or(next.since);
+        self.until = next.until;
+    }
+
     fn note(&mut self, step: &Step) {
         let touched = match step {
             Step::PutSession { cause, session } => {

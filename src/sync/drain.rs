@@ -5,7 +5,7 @@ use std::time::Instant;
 use tracing::warn;
 
 use crate::fault::{Fault, is_planted};
-use crate::store::{StoreError, WriteTx};
+use crate::store::{Journal, Store, StoreError, WriteTx};
 
 use super::link::Link;
 use super::notes::{self, Followed, Sent};
@@ -35,7 +35,7 @@ impl Replica {
             self.status.set_sent(after);
             return Ok(false);
         }
-        let Some(journal) = self.store.read(|tx| tx.journal(after, BATCH))? else {
+        let Some(journal) = batch(&self.store, after)? else {
             // The log does not reach back so far: both sides are compared as a whole instead.
             warn!(
                 "PostgreSQL: what was done here is too long ago; comparing both sides as a whole"
@@ -93,4 +93,20 @@ impl Replica {
         self.store.hold_log(self.sent.seq);
         Ok(())
     }
+}
+
+/// What is sent together of what was done here after number `after`: a read of the log is short.
+fn batch(store: &Store, after: u64) -> Result<Option<Journal>, StoreError> {
+    let read = |after, enough| store.read(|tx| tx.journal(after, enough));
+    let Some(mut batch) = read(after, BATCH)? else {
+        return Ok(None);
+    };
+    while (1..BATCH).contains(&batch.touched.len()) {
+        let next = read(batch.until, BATCH - batch.touched.len())?;
+        let Some(next) = next.filter(|next| !next.touched.is_empty()) else {
+            break;
+        };
+        batch.append(next);
+    }
+    Ok(Some(batch))
 }

@@ -9,8 +9,8 @@ use crate::store::{Store, StoreError};
 /// How many rows a piece of the log has, as a rule.
 const PIECE: usize = 1000;
 
-/// How many pieces are counted in one go, some milliseconds each; the rest is counted by the next.
-const PIECES: usize = 20;
+/// How many pieces are counted in one go, a millisecond or so each; the rest is counted by the next.
+const PIECES: usize = 50;
 
 /// Pieces of the log behind what was sent, as far as they were counted.
 #[derive(Debug, Default)]

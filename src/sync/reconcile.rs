@@ -56,12 +56,12 @@ pub(super) async fn reconcile(
     (missing, accept): (Missing, bool),
 ) -> Result<Reconciled, SyncError> {
     let (mut reconciled, mut gone) = (Reconciled::default(), Gone::default());
-    let mut after = String::new();
+    let (mut after, mut on_its_way) = (String::new(), OnItsWay::after(looked));
     loop {
         let page = compare::page(taker.link, taker.store, &after).await?;
         reconciled.known += page.rows;
         taker.progress.into_iter().for_each(|progress| progress.add(page.rows));
-        let on_its_way = OnItsWay::after(taker.store, looked)?;
+        on_its_way.follow(taker.store).await?;
         let differences = page.differences.into_iter();
         let differences = differences.filter(|it| !on_its_way.has(it, missing));
         let mut work = Work::default();
@@ -184,26 +184,32 @@ struct OnItsWay {
     some: HashSet<SessionId>,
     /// The sessions of these numbers, which were created here: all of each that never was there.
     created: HashSet<u64>,
+    /// The number up to which the log was read.
+    until: u64,
 }
 
 impl OnItsWay {
-    /// What was done here after number `looked`.
-    fn after(store: &Store, looked: u64) -> Result<Self, StoreError> {
-        let (mut it, mut after) = (Self::default(), looked);
-        while let Some(journal) = store.read(|tx| tx.journal(after, 1000))? {
-            it.created.extend(journal.created);
-            it.some.extend(journal.touched.into_iter().filter_map(|touched| match touched {
+    /// What was done here after number `looked`, of which nothing is known yet.
+    fn after(looked: u64) -> Self {
+        Self { until: looked, ..Self::default() }
+    }
+
+    /// Follows the log to its end.
+    async fn follow(&mut self, store: &Store) -> Result<(), StoreError> {
+        while let Some(journal) = store.read(|tx| tx.journal(self.until, 1000))?
+            && journal.until > self.until
+        {
+            self.created.extend(journal.created);
+            self.some.extend(journal.touched.into_iter().filter_map(|touched| match touched {
                 Touched::Session(id)
                 | Touched::MessageGone(id, _)
                 | Touched::SessionGone(id, _) => Some(id),
                 Touched::Message(..) => None,
             }));
-            if journal.until == after {
-                break;
-            }
-            after = journal.until;
+            self.until = journal.until;
+            tokio::task::yield_now().await;
         }
-        Ok(it)
+        Ok(())
     }
 
     /// Whether nothing need be done about `difference`. Of what was lost there, what is old or came from

@@ -248,3 +248,28 @@ fn what_was_deleted_counts_as_memory_until_it_is_forgotten() {
     fresh.forget(&ann);
     assert_eq!(fresh.bytes(), 0);
 }
+
+/// Commits are not shown before a read ends: one of the log ends soon, however much each commit did.
+#[tokio::test]
+async fn the_log_is_read_in_short_pieces_that_miss_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&config(&folder, 1 << 30), clock(), Arc::default()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    for n in 0..30 {
+        let ids = (0..100).map(move |m| MessageId::parse(&format!("{n}.{m}")).unwrap());
+        let of = session.id.clone();
+        let work = move |tx: &mut WriteTx<'_>| ids.clone().try_for_each(|id| save_in(tx, &of, id));
+        store.write("save_messages", work).await.unwrap();
+    }
+
+    let (mut until, mut saved) = (0, 0);
+    while let Some(piece) = store.read(|tx| tx.journal(until, usize::MAX)).unwrap()
+        && piece.until > until
+    {
+        // What one commit did is read to its end.
+        assert!(piece.until - until <= 1000, "{} steps in one go", piece.until - until);
+        let is_message = |touched: &&Touched| matches!(touched, Touched::Message(..));
+        (until, saved) = (piece.until, saved + piece.touched.iter().filter(is_message).count());
+    }
+    assert_eq!(saved, 3000);
+}
