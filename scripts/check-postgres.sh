@@ -6,12 +6,13 @@
 #                                             --ignore-default-filter runs the rest too
 #
 # ORION_CHAT_FULL=1 takes the figures of a release, which last an hour or more, one after another, and
-# prints them with --no-capture. ORION_CHAT names another binary to try than target/debug/orion-chat.
+# prints them with --no-capture. ORION_CHAT_TIMED=1 measures no more than how soon saves are answered
+# meanwhile, on a machine that does nothing else. ORION_CHAT names another binary to try than target/debug/orion-chat.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
 
 need initdb=postgresql pgbouncer=pgbouncer faketime=faketime openssl=openssl strace=strace
 profile=postgres
-[[ -z ${ORION_CHAT_FULL:-} ]] || profile=postgres-full
+[[ -z ${ORION_CHAT_FULL:-}${ORION_CHAT_TIMED:-} ]] || profile=postgres-full
 cargo nextest run --locked --profile "$profile" "$@" || die "a node beside PostgreSQL"

@@ -47,6 +47,11 @@ pub(crate) fn is_full() -> bool {
     std::env::var_os("ORION_CHAT_FULL").is_some_and(|value| !value.is_empty())
 }
 
+/// Whether it is measured how soon saves are answered, which only means something on a quiet machine.
+pub(crate) fn is_timed() -> bool {
+    is_full() || std::env::var_os("ORION_CHAT_TIMED").is_some_and(|value| !value.is_empty())
+}
+
 /// One of two figures: for every run, and for [`is_full`].
 pub(crate) fn figure<T>(usual: T, full: T) -> T {
     if is_full() { full } else { usual }

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use postgres::{Client, Config, NoTls};
 use tempfile::TempDir;
 
-use super::{eventually, figure, is_full};
+use super::{eventually, is_timed};
 
 pub(crate) const DATABASE: &str = "orion_core";
 /// The owner of the tables, whom the node and the Express service are.
@@ -260,11 +260,11 @@ impl Cluster {
     }
 }
 
-/// A folder that servers may use. Where figures are taken it is in memory: PostgreSQL has a machine of
+/// A folder that servers may use. Where saves are timed it is in memory: PostgreSQL has a machine of
 /// its own, and does not wait for the node's disk, nor the node for what it syncs.
 pub(super) fn folder_of_nobody() -> TempDir {
     let folder =
-        if is_full() { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() }.unwrap();
+        if is_timed() { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() }.unwrap();
     give_to_nobody(folder.path());
     folder
 }
@@ -275,11 +275,11 @@ fn give_to_nobody(path: &Path) {
     }
 }
 
-/// A command that is not run as root. Where figures are taken, it has what the node leaves of the
+/// A command that is not run as root. Where saves are timed, it has what the node leaves of the
 /// processors, as it would not be on the node's machine.
 pub(super) fn as_nobody(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("/usr/bin/nice");
-    command.args(["-n", figure("0", "19")]).arg(program);
+    command.args(["-n", if is_timed() { "19" } else { "0" }]).arg(program);
     command.env_clear().current_dir("/");
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);
