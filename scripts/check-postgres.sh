@@ -7,7 +7,9 @@
 #
 # ORION_CHAT_FULL=1 takes the figures of a release, which last an hour or more, one after another, and
 # prints them with --no-capture. ORION_CHAT_TIMED=1 measures no more than how soon saves are answered
-# meanwhile, on a machine that does nothing else. ORION_CHAT names another binary to try than target/debug/orion-chat.
+# meanwhile. Both want a machine that does nothing else and has 2 GB in /dev/shm for PostgreSQL.
+# ORION_CHAT names another binary to try than target/debug/orion-chat; one that is static has no other
+# clock than the machine's, which some tests want.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh

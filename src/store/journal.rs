@@ -13,8 +13,8 @@ use super::step::{Cause, FreshSession, Step};
 
 type ByteKey = &'static [u8];
 
-/// How many commits are read in one go, and how many steps: a commit waits for that, and one of those may
-/// hold as much as hundreds of others.
+/// How many entries of the log are read in one go, and about how many steps: a commit waits for that, and
+/// one entry may hold as much as hundreds of others.
 const ENTRIES: usize = 32;
 const STEPS: u64 = 500;
 

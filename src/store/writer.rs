@@ -202,9 +202,10 @@ impl Writer {
             if closing {
                 break;
             }
-            // Whoever came while a patient one had the writer has waited enough; the batch of theirs
-            // settles for both.
-            if self.had_company || self.seat.metrics.writes_waiting.get() == 0 {
+            // Whoever came while a patient one had the writer has waited enough, unless there is too
+            // much already.
+            let may_wait = self.view().fresh.bytes() <= self.seat.fresh_bytes;
+            if self.had_company || self.seat.metrics.writes_waiting.get() == 0 || !may_wait {
                 self.settle_along(had)?;
             }
             self.make_room_of_deletions()?;

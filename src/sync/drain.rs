@@ -15,6 +15,8 @@ use super::{Replica, SyncError};
 
 /// How many rows are sent in one transaction.
 const BATCH: usize = 1000;
+/// How many reads of the log they are put together from, at most.
+const READS: usize = 50;
 
 /// Steps that need not be sent and after which that is noted, so that the log may be pruned.
 const SKIPPED: u64 = 10_000;
@@ -35,7 +37,7 @@ impl Replica {
             self.status.set_sent(after);
             return Ok(false);
         }
-        let Some(journal) = batch(&self.store, after)? else {
+        let Some(journal) = batch(&self.store, after).await? else {
             // The log does not reach back so far: both sides are compared as a whole instead.
             warn!(
                 "PostgreSQL: what was done here is too long ago; comparing both sides as a whole"
@@ -95,18 +97,23 @@ impl Replica {
     }
 }
 
-/// What is sent together of what was done here after number `after`: a read of the log is short.
-fn batch(store: &Store, after: u64) -> Result<Option<Journal>, StoreError> {
+/// What is sent together of what was done here after number `after`. A read of the log is short, and there
+/// may be little to send in each.
+async fn batch(store: &Store, after: u64) -> Result<Option<Journal>, StoreError> {
     let read = |after, enough| store.read(|tx| tx.journal(after, enough));
     let Some(mut batch) = read(after, BATCH)? else {
         return Ok(None);
     };
-    while (1..BATCH).contains(&batch.touched.len()) {
+    for _ in 1..READS {
+        if !(1..BATCH).contains(&batch.touched.len()) {
+            break;
+        }
         let next = read(batch.until, BATCH - batch.touched.len())?;
         let Some(next) = next.filter(|next| !next.touched.is_empty()) else {
             break;
         };
         batch.append(next);
+        tokio::task::yield_now().await;
     }
     Ok(Some(batch))
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use crate::model::Timestamp;
 use crate::store::{Store, StoreError};
 
-/// How many rows a piece of the log has, as a rule.
+/// How many rows a piece of the log has at most: as many as are read at once, and short ones together.
 const PIECE: usize = 1000;
 
 /// How many pieces are counted in one go, a millisecond or so each; the rest is counted by the next.

@@ -52,6 +52,11 @@ pub(crate) fn is_timed() -> bool {
     is_full() || std::env::var_os("ORION_CHAT_TIMED").is_some_and(|value| !value.is_empty())
 }
 
+/// How long may be waited for what takes longer the more there is.
+pub(crate) fn patience() -> Duration {
+    if is_timed() { 10 * TO_HEAL } else { TO_HEAL }
+}
+
 /// One of two figures: for every run, and for [`is_full`].
 pub(crate) fn figure<T>(usual: T, full: T) -> T {
     if is_full() { full } else { usual }

@@ -140,6 +140,27 @@ async fn much_of_one_user_is_settled_before_others_must_wait_for_it() {
     assert!(most < 600_000, "{most} bytes were fresh at once");
 }
 
+/// What is taken from a replica, while others save and wait, counts as well.
+#[tokio::test]
+async fn not_too_much_is_fresh_however_patient_those_are_who_write_much() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, 1 << 20);
+    let store = Store::open(&config, clock(), Arc::default()).unwrap();
+    let session = create(&store, "s", "ann").await;
+    let mut most = 0;
+    for n in 0..40 {
+        let of = create(&store, &format!("s{n}"), &format!("user-{n}")).await.id;
+        let ids = (0..500).map(|m| MessageId::parse(&m.to_string()).unwrap());
+        let much = move |tx: &mut WriteTx<'_>| ids.clone().try_for_each(|id| save_in(tx, &of, id));
+        let (much, id) = (store.write_patiently("much", much), n.to_string());
+        let (much, saved) = tokio::join!(much, save(&store, &session, &id));
+        much.and(saved).unwrap();
+        most = most.max(store.read(|tx| Ok::<_, StoreError>(tx.0.fresh.bytes())).unwrap());
+    }
+
+    assert!(most < 3 * config.fresh_bytes(), "{most} bytes were fresh at once");
+}
+
 /// What has its place need not be read again after a crash, though its user never rests.
 #[tokio::test]
 async fn what_one_user_has_written_is_known_to_be_settled_while_more_is_written() {
@@ -182,6 +203,7 @@ async fn what_a_crash_left_is_settled_bit_by_bit() {
     let (from, to) = (before.path, after.path.clone());
     let copy = move |_: &mut WriteTx<'_>| Ok::<_, StoreError>(std::fs::copy(&from, &to).unwrap());
     store.write("copy", copy).await.unwrap();
+    store.close().unwrap();
 
     let store = Store::open(&after, clock(), Arc::default()).unwrap();
     let (mut fresh, mut writes) = (Vec::new(), 0);
@@ -266,7 +288,7 @@ async fn the_log_is_read_in_short_pieces_that_miss_nothing() {
     while let Some(piece) = store.read(|tx| tx.journal(until, usize::MAX)).unwrap()
         && piece.until > until
     {
-        // What one commit did is read to its end.
+        // An entry is read to its end.
         assert!(piece.until - until <= 1000, "{} steps in one go", piece.until - until);
         let is_message = |touched: &&Touched| matches!(touched, Touched::Message(..));
         (until, saved) = (piece.until, saved + piece.touched.iter().filter(is_message).count());

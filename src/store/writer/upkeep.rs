@@ -80,8 +80,9 @@ impl Writer {
     /// Settles along with a batch what is too much, or soon would be; before the batch, so much `had`
     /// been fresh.
     ///
-    /// Where it is far too much, as it may be after a crash, it becomes less with each batch, by twice
-    /// of what that added: to settle all at once would keep others waiting for half a second.
+    /// Where it is far too much, as it may be after a crash, it becomes less with each batch: some users
+    /// are settled, with twice of what the batch added or more. To settle all of them at once would keep
+    /// others waiting for half a second.
     pub(super) fn settle_along(&mut self, had: usize) -> Result<(), StoreError> {
         let fresh = self.view().fresh.bytes();
         let added = fresh.saturating_sub(had);
@@ -149,6 +150,10 @@ impl Writer {
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
                 abort(transaction)?;
+                if settled.is_empty() {
+                    // Nobody's in particular: to try again would be for ever.
+                    return Err(error);
+                }
                 self.set_aside(settled, &error);
                 return Ok(true);
             }

@@ -278,8 +278,13 @@ fn give_to_nobody(path: &Path) {
 /// A command that is not run as root. Where saves are timed, it has what the node leaves of the
 /// processors, as it would not be on the node's machine.
 pub(super) fn as_nobody(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("/usr/bin/nice");
-    command.args(["-n", if is_timed() { "19" } else { "0" }]).arg(program);
+    let mut command = if is_timed() {
+        let mut nice = Command::new("/usr/bin/nice");
+        nice.args(["-n", "19"]).arg(program);
+        nice
+    } else {
+        Command::new(program)
+    };
     command.env_clear().current_dir("/");
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);

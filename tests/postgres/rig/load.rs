@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::node::Node;
-use super::{TO_HEAL, figure, within};
+use super::{patience, within};
 use crate::process::Connection;
 
 /// How long a writer rests between two messages.
@@ -72,7 +72,7 @@ impl Load {
     #[track_caller]
     pub(crate) fn wait_for_more(&self, count: usize) {
         let enough = self.acknowledged.load(Ordering::SeqCst) + count;
-        within(figure(TO_HEAL, 10 * TO_HEAL), "the writers get on", || {
+        within(patience(), "the writers get on", || {
             let is_over = self.acknowledged.load(Ordering::SeqCst) >= enough
                 || self.writers.iter().all(JoinHandle::is_finished);
             is_over.then_some(()).ok_or("they stand still")

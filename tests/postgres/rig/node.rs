@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::cluster::{DATABASE, OWNER, PASSWORD};
-use super::{TO_HEAL, figure, within};
+use super::{TO_HEAL, patience, within};
 use crate::process::{Connection, Process, command, server, try_start};
 
 /// The environment of a process that is not static, by which its clock is off by this, such as
@@ -170,7 +170,7 @@ impl Node {
     /// Waits until everything that was saved here is there.
     #[track_caller]
     pub(crate) fn drained(&self) {
-        within(figure(TO_HEAL, 10 * TO_HEAL), "all is drained", || {
+        within(patience(), "all is drained", || {
             let status = self.status();
             let is_so = status["connected"] == true && status["queue"] == 0;
             if is_so { Ok(()) } else { Err(status) }

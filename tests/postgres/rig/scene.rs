@@ -116,8 +116,8 @@ impl Scene {
         assert_eq!(rows(), before, "rows were written again that had not changed");
     }
 
-    /// Does something to a node that is being written to, and tells how soon it answers meanwhile:
-    /// no later than twice the usual.
+    /// Does something to a node that is being written to, which answers no later meanwhile than twice
+    /// the usual, if saves are timed, and else in half a second.
     #[track_caller]
     pub(crate) fn while_writing(
         &mut self,
