@@ -16,5 +16,10 @@ source scripts/lib.sh
 
 need initdb=postgresql pgbouncer=pgbouncer faketime=faketime openssl=openssl strace=strace
 profile=postgres
-[[ -z ${ORION_CHAT_FULL:-}${ORION_CHAT_TIMED:-} ]] || profile=postgres-full
+if [[ -n ${ORION_CHAT_FULL:-}${ORION_CHAT_TIMED:-} ]]; then
+  profile=postgres-full
+  # What a build left to be written would be written half a minute later, and saves would wait for the disk.
+  cargo nextest run --locked --profile "$profile" --no-run
+  sync
+fi
 cargo nextest run --locked --profile "$profile" "$@" || die "a node beside PostgreSQL"

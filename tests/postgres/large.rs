@@ -44,7 +44,8 @@ fn a_first_pull_is_broken_off_and_goes_on(extra: Extra) {
         scene.node.kill();
         scene.node.start_again();
     }
-    let journals = scene.while_writing_as(usual, "first pull", |scene, _| {
+    // They wait for a disk that takes a million rows meanwhile.
+    let journals = scene.while_writing_as((usual, 10), "first pull", |scene, _| {
         // One after the other: to ask for all of them again and again would keep the saves waiting.
         for user in 0..USERS {
             within(A_WHILE, "all of a user's is here", || {
