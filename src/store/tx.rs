@@ -195,9 +195,9 @@ impl ReadTx<'_> {
         changes::read(&self.0.tables.log, user, after, self.0.newest)
     }
 
-    /// What the log says was touched after number `after`, until `enough` rows were or
-    /// a short piece was read. `None` if some
-    /// of that is not kept any more, or the number is none that was given yet.
+    /// What the log says was touched after number `after`, until `enough` rows were or a short piece
+    /// of it was read. `None` if some of that is not kept any more, or the number is none that was
+    /// given yet.
     ///
     /// # Errors
     /// [`StoreError`] when the file cannot be read or is damaged there.

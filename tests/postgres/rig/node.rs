@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -161,20 +162,23 @@ impl Node {
     /// Waits until its status is as wanted, and gives it.
     #[track_caller]
     pub(crate) fn status_when(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-        within(TO_HEAL, what, || {
-            let status = self.status();
-            if is_so(&status) { Ok(status) } else { Err(status) }
-        })
+        self.status_within(TO_HEAL, what, is_so)
     }
 
     /// Waits until everything that was saved here is there.
     #[track_caller]
     pub(crate) fn drained(&self) {
-        within(patience(), "all is drained", || {
-            let status = self.status();
-            let is_so = status["connected"] == true && status["queue"] == 0;
-            if is_so { Ok(()) } else { Err(status) }
+        self.status_within(patience(), "all is drained", |status| {
+            status["connected"] == true && status["queue"] == 0
         });
+    }
+
+    #[track_caller]
+    fn status_within(&self, time: Duration, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        within(time, what, || {
+            let status = self.status();
+            if is_so(&status) { Ok(status) } else { Err(status) }
+        })
     }
 
     /// Remembers who uses it.
