@@ -140,6 +140,11 @@ async fn much_of_one_user_is_settled_before_others_must_wait_for_it() {
     assert!(most < 600_000, "{most} bytes were fresh at once");
 }
 
+fn save_in_each(tx: &mut WriteTx<'_>, sessions: &[SessionId], n: usize) -> Result<(), StoreError> {
+    let ids = (0..80).map(|m| MessageId::parse(&format!("{n}.{m}")).unwrap());
+    sessions.iter().try_for_each(|session| ids.clone().try_for_each(|id| save_in(tx, session, id)))
+}
+
 /// What is taken from a replica counts as well, though settling it may wait for those who wait.
 #[tokio::test]
 async fn not_too_much_is_fresh_however_patient_those_are_who_write_much() {
@@ -154,10 +159,7 @@ async fn not_too_much_is_fresh_however_patient_those_are_who_write_much() {
         let mut most = 0;
         for n in 0..8 {
             let of = of.to_vec();
-            let much = move |tx: &mut WriteTx<'_>| {
-                let ids = (0..80).map(|m| MessageId::parse(&format!("{n}.{m}")).unwrap());
-                of.iter().try_for_each(|of| ids.clone().try_for_each(|id| save_in(tx, of, id)))
-            };
+            let much = move |tx: &mut WriteTx<'_>| save_in_each(tx, &of, n);
             store.write_patiently("much", much).await.unwrap();
             most = most.max(store.read(|tx| Ok::<_, StoreError>(tx.0.fresh.bytes())).unwrap());
         }
