@@ -13,7 +13,7 @@ mod verb;
 
 use std::io;
 use std::net::Shutdown;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,16 +55,21 @@ pub struct Control {
 }
 
 impl Control {
-    /// Opens the socket of the data file at `data`, which this process has locked: what is in its
+    /// Opens the socket of the data file at `data`, which this process has locked: a socket in its
     /// place was left there by a server that was killed.
     ///
     /// # Errors
-    /// What the system says, as when the path is longer than the 107 bytes of a socket's.
+    /// What the system says, as when the path is longer than the 107 bytes of a socket's, or when a
+    /// file that is no socket has its name.
     pub fn open(data: &Path) -> io::Result<Self> {
         let path = socket_path(data)?;
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        match path.symlink_metadata() {
+            Ok(left) if left.file_type().is_socket() => std::fs::remove_file(&path)?,
+            Ok(_) => {
+                let why = format!("{} is in its place; move it away", path.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+            }
+            Err(_) => {}
         }
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;

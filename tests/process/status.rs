@@ -168,3 +168,19 @@ fn without_a_word_of_it_the_admin_listener_is_gone_without_if_its_place_is_taken
     let warnings = as_json(folder.path())["warnings"].to_string();
     assert!(warnings.contains("no metrics: cannot listen on 127.0.0.1:9302"), "{warnings}");
 }
+
+#[test]
+fn a_file_in_the_place_of_the_control_socket_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = folder.path().join("orion-chat.redb.sock");
+    std::fs::write(&theirs, "notes").unwrap();
+
+    let mut process = Process::start(server(folder.path()));
+    process.connect().get("/health").unwrap().expect(200);
+    let warning = format!("{} is in its place; move it away", theirs.display());
+    assert!(process.log().contains(&warning), "{}", process.log());
+    process.signal("TERM");
+
+    assert_eq!(process.exit_code(), Some(0));
+    assert_eq!(std::fs::read_to_string(theirs).unwrap(), "notes");
+}
