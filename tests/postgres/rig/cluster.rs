@@ -25,7 +25,7 @@ fsync = on
 synchronous_commit = on
 password_encryption = 'scram-sha-256'
 max_connections = 60
-max_prepared_transactions = 8
+max_prepared_transactions = 64
 shared_buffers = 32MB
 ";
 /// The superuser comes as he is, by the socket.
