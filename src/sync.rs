@@ -6,8 +6,8 @@
 //!
 //! In here: `target` (where PostgreSQL is), `link` (a connection with its statements), `install` (the
 //! extra schema); one way `drain` and `push` with `parcel` (what is sent in one transaction) and `statements`; the
-//! other way `follow`, by `outbox` or `compare` and `reconcile`, with `pull` and `theirs` (rows as they
-//! are there); `notes` (what is kept about it in our own file), `failure` (what a refusal is about),
+//! other way `follow`, by `outbox` or by `recent`, `compare` and `reconcile`, with `pull` and `theirs`
+//! (rows as they are there); `notes` (what is kept about it in our own file), `failure` (what a refusal is about),
 //! `traces` (of deletions), `queue` and `status`, and `order` with `orders` (what operators ask for).
 
 mod compare;
@@ -24,6 +24,7 @@ mod parcel;
 mod pull;
 mod push;
 mod queue;
+mod recent;
 mod reconcile;
 mod statements;
 mod status;
@@ -57,6 +58,7 @@ use notes::{Followed, Sent};
 use order::{Progress, Request};
 use pull::Taker;
 use push::Sender;
+use recent::Recent;
 
 /// How often is looked whether there is something to send.
 const LOOK: Duration = Duration::from_millis(100);
@@ -94,6 +96,9 @@ pub struct Replica {
     /// When that was noted last.
     noted: Instant,
     next_pull: Instant,
+    /// When both sides are compared as a whole again, without the extra schema.
+    next_compare: Instant,
+    recent: Recent,
     next_retry: Instant,
     next_forget: Instant,
     clock: Clock,
@@ -135,6 +140,8 @@ impl Replica {
             followed,
             noted: now,
             next_pull: now,
+            next_compare: now,
+            recent: Recent::since(now),
             next_retry: now,
             next_forget: now,
             clock,
@@ -207,7 +214,7 @@ impl Replica {
     async fn work(&mut self, link: &Link) -> Result<Infallible, SyncError> {
         self.refused_roles.clear();
         self.mark_checked = false;
-        self.next_pull = Instant::now();
+        (self.next_pull, self.next_compare) = (Instant::now(), Instant::now());
         let mut connected = false;
         loop {
             if let Some(request) = self.waiting.take() {

@@ -22,7 +22,7 @@ use super::statements::{get, own_print, print};
 use super::theirs::{self, MessagePrint};
 
 /// How many sessions are compared at once.
-const PAGE: usize = 10_000;
+pub(super) const PAGE: usize = 10_000;
 /// How many sessions' messages are looked at one by one at once.
 const LOOK: usize = 200;
 /// How many messages are read in one go: a commit waits for that.
@@ -38,6 +38,7 @@ struct Sum {
 /// A session there.
 #[derive(Debug)]
 struct There {
+    user: String,
     print: u128,
     messages: Sum,
 }
@@ -47,8 +48,8 @@ struct There {
 pub(super) enum Difference {
     /// It is here alone; whether it was there once.
     Here { session: SessionRef, was_there: bool, messages: u64 },
-    /// It is there alone.
-    There(String),
+    /// It is there alone, and this user's.
+    There { id: String, user: String, messages: u64 },
     /// It has another title or other metadata.
     Own(SessionRef),
     /// Its messages are not the same.
@@ -76,10 +77,15 @@ pub(super) struct Page {
     pub(super) last: Option<String>,
 }
 
-/// Compares the sessions behind `after`.
-pub(super) async fn page(link: &Link, store: &Store, after: &str) -> Result<Page, SyncError> {
-    let mut there = there(link, after).await?;
-    let is_full = there.len() == PAGE;
+/// Compares the sessions behind `after`, so many of those that are there.
+pub(super) async fn page(
+    link: &Link,
+    store: &Store,
+    after: &str,
+    limit: usize,
+) -> Result<Page, SyncError> {
+    let mut there = there(link, after, limit).await?;
+    let is_full = there.len() == limit;
     let last = there.last_key_value().map(|(id, _)| id.clone()).filter(|_| is_full);
     let mut page = Page { last: last.clone(), ..Page::default() };
     let mut from = after.to_owned();
@@ -97,33 +103,43 @@ pub(super) async fn page(link: &Link, store: &Store, after: &str) -> Result<Page
         }
         tokio::task::yield_now().await;
     }
-    page.differences.extend(there.into_keys().map(Difference::There));
+    let alone = there.into_iter().map(|(id, There { user, messages, .. })| Difference::There {
+        id,
+        user,
+        messages: messages.count,
+    });
+    page.differences.extend(alone);
     Ok(page)
 }
 
-async fn there(link: &Link, after: &str) -> Result<BTreeMap<String, There>, SyncError> {
+async fn there(
+    link: &Link,
+    after: &str,
+    limit: usize,
+) -> Result<BTreeMap<String, There>, SyncError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = link
         .query_long(
             "all sessions",
             concat!(
-                "with page as (select s.session_id, ",
+                "with page as (select s.session_id, s.user_id, ",
                 own_print!(),
                 " as print from chat_sessions s where s.session_id collate \"C\" > $1",
-                " order by s.session_id collate \"C\" limit 10000)",
-                " select p.session_id::text, p.print, count(m.message_id),",
+                " order by s.session_id collate \"C\" limit $2)",
+                " select p.session_id::text, p.user_id::text, p.print, count(m.message_id),",
                 " coalesce(sum(('x' || substr(md5(m.message_id || chr(1) || m.content), 1, 8))",
                 "::bit(32)::int8), 0)::int8",
                 " from page p left join chat_messages m on m.session_id = p.session_id",
-                " group by p.session_id, p.print"
+                " group by p.session_id, p.user_id, p.print"
             ),
-            &[(&after, Type::TEXT)],
+            &[(&after, Type::TEXT), (&limit, Type::INT8)],
         )
         .await?;
     let there = rows.iter().map(|row| {
         let number =
             |column| Ok::<_, SyncError>(u64::try_from(get::<i64>(row, column)?).unwrap_or(0));
-        let messages = Sum { count: number(2)?, sum: number(3)? };
-        Ok((get(row, 0)?, There { print: print(get(row, 1)?), messages }))
+        let messages = Sum { count: number(3)?, sum: number(4)? };
+        Ok((get(row, 0)?, There { user: get(row, 1)?, print: print(get(row, 2)?), messages }))
     });
     there.collect()
 }

@@ -1,4 +1,5 @@
-//! Following what is done there: by the outbox where the extra schema is, else by comparing.
+//! Following what is done there: by the outbox where the extra schema is, else by looking at what was
+//! written lately, and by comparing.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use super::{Replica, SyncError};
 /// How often the outbox is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often both sides are compared without it: this, and so long that it takes a ninth of the
+/// How often both sides are compared as a whole without it: this, and so long that it takes a ninth of the
 /// time.
 const COMPARE: Duration = Duration::from_secs(1);
 const COMPARE_TIMES: u32 = 8;
@@ -61,7 +62,8 @@ impl Replica {
         if !is_known {
             self.followed.from.clear();
         }
-        let is_whole = standing == Standing::Forgotten || self.followed.from.is_empty();
+        let is_due = installed || !is_known || self.next_compare <= Instant::now();
+        let is_whole = standing == Standing::Forgotten || (self.followed.from.is_empty() && is_due);
         let taken = if is_whole {
             if installed {
                 self.register(link, &mut now).await?;
@@ -69,8 +71,10 @@ impl Replica {
             // What is missing may have been lost where the other side is another than it was.
             let missing = if is_known { Missing::Deleted } else { Missing::Lost };
             self.compare(link, missing, accept).await?
-        } else {
+        } else if installed {
             self.pull_outbox(link, &now, accept).await?
+        } else {
+            self.pull_recent(link).await?
         };
         if self.paused {
             return Ok((taken, is_whole));
@@ -146,6 +150,23 @@ impl Replica {
         Ok(outcome.rows)
     }
 
+    /// Takes what was written lately, in the time between two comparisons.
+    async fn pull_recent(&mut self, link: &Link) -> Result<u64, SyncError> {
+        let progress = self.progress.as_ref();
+        let taker = Taker { link, store: &self.store, installed: false, progress };
+        let outcome = self.recent.take(&taker).await?;
+        self.next_pull = self.next_look();
+        if !outcome.again.is_empty() {
+            self.sender(link).send(outcome.again).await?;
+        }
+        Ok(outcome.rows)
+    }
+
+    /// When to look again at what was written lately, or at everything.
+    fn next_look(&self) -> Instant {
+        self.recent.next().min(self.next_compare)
+    }
+
     /// Compares both sides as a whole, where that is all that can be done, or nothing is known yet.
     async fn compare(
         &mut self,
@@ -160,7 +181,9 @@ impl Replica {
         let reconciled = self.reconcile(link, (missing, accept)).await?;
         let is_last = self.installed && missing == Missing::Lost;
         let pause = if is_last { LOOK } else { COMPARE.max(began.elapsed() * COMPARE_TIMES) };
-        self.next_pull = Instant::now() + pause;
+        self.next_compare = Instant::now() + pause;
+        self.recent.compared(began);
+        self.next_pull = if self.installed { self.next_compare } else { self.next_look() };
         self.status.pulled();
         Ok(reconciled.taken)
     }
@@ -181,7 +204,8 @@ impl Replica {
             installed: self.installed,
             restores: how.0 == Missing::Lost,
         };
-        let reconciled = reconcile::reconcile(&taker, &mut sender, self.looked, how).await?;
+        let (looked, recent) = (self.looked, &mut self.recent);
+        let reconciled = reconcile::reconcile(&taker, &mut sender, (looked, recent), how).await?;
         self.followed.known = reconciled.known;
         match reconciled.too_many {
             Some(gone) => self.pause(gone),

@@ -1,9 +1,11 @@
 //! A connection with its statements: unnamed ones, so that a pooler may give each transaction
 //! another connection of its own.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use tokio::sync::OnceCell;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -94,15 +96,38 @@ impl Link {
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, SyncError> {
+        let mut rows = Vec::new();
+        let keep = |row| {
+            rows.push(row);
+            Ok(())
+        };
+        self.each_long(what, (statement, parameters), keep).await?;
+        Ok(rows)
+    }
+
+    /// Shows `each` such rows as they arrive: a million of them take more memory than what is kept of
+    /// them.
+    pub(super) async fn each_long(
+        &self,
+        what: &'static str,
+        (statement, parameters): (&str, &[Parameter<'_>]),
+        mut each: impl FnMut(Row) -> Result<(), SyncError>,
+    ) -> Result<(), SyncError> {
         let millis = LONG.as_millis();
         self.run(&format!("BEGIN; SET LOCAL statement_timeout = {millis}")).await?;
-        let answer = async { Ok(self.client.query_typed(statement, parameters).await?) };
-        let rows = in_time(LONG, answer).await.map_err(|error| error.about(what));
-        match rows {
-            Ok(rows) => self.run("COMMIT").await.map(|()| rows),
+        let answer = async {
+            let parameters = parameters.iter().map(|(value, kind)| (*value, kind.clone()));
+            let mut rows = pin!(self.client.query_typed_raw(statement, parameters).await?);
+            while let Some(row) = rows.try_next().await? {
+                each(row)?;
+            }
+            Ok(())
+        };
+        match in_time(LONG, answer).await {
+            Ok(()) => self.run("COMMIT").await,
             Err(error) => {
                 self.rollback().await;
-                Err(error)
+                Err(error.about(what))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Doing what is asked for.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::store::{StoreError, Touched, WriteTx};
 
@@ -55,6 +56,7 @@ impl Replica {
     }
 
     async fn pull_whole(&mut self, link: &Link, accept: bool) -> Result<u64, SyncError> {
+        self.next_compare = Instant::now();
         let (mut taken, is_whole) = self.pull(link, accept).await?;
         if !self.paused && !is_whole {
             taken += self.reconcile(link, (Missing::Lost, accept)).await?.taken;
@@ -134,7 +136,7 @@ impl Replica {
     async fn diff(&mut self, link: &Link, request: &Request) -> Result<bool, SyncError> {
         let (mut after, mut differing, mut rows) = (String::new(), 0_u64, 0);
         loop {
-            let page = compare::page(link, &self.store, &after).await?;
+            let page = compare::page(link, &self.store, &after, compare::PAGE).await?;
             rows += page.rows;
             for (session, what) in self.lines(link, page.differences).await? {
                 differing += 1;
@@ -167,7 +169,9 @@ impl Replica {
         for difference in differences {
             let (name, what) = match difference {
                 Difference::Here { session, .. } => (named(&session), "is here alone".to_owned()),
-                Difference::There(id) => (format!("? {id}"), "is there alone".to_owned()),
+                Difference::There { id, user, .. } => {
+                    (format!("{user} {id}"), "is there alone".to_owned())
+                }
                 Difference::Own(session) => {
                     (named(&session), "has another title or other metadata there".to_owned())
                 }

@@ -20,10 +20,10 @@ use super::theirs;
 
 use parts::{FETCH_ROWS, WRITE_ROWS, batches, fetches};
 
+pub(super) use parts::wholes;
+
 /// How long a pull leaves the writer alone after each write, at most.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
-/// How many whole sessions are taken at once.
-pub(super) const WHOLE: usize = 100;
 
 /// What is wanted.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ impl Taker<'_> {
             });
             let arrivals = arrivals.collect();
             // All that was said in those is wanted.
-            for new in new.chunks(WHOLE) {
+            for new in wholes(&new, |session| session.count) {
                 taken.add(self.take_whole(new.to_vec()).await?);
                 taken.whole.extend(new.iter().map(|session| session.id.to_string()));
             }

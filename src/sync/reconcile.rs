@@ -1,14 +1,16 @@
 //! Making both sides the same where a comparison shows that they are not.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use crate::model::{MessageId, SessionId};
 use crate::store::{SessionRef, Store, StoreError, Touched, notes as keys};
 
 use super::SyncError;
 use super::compare::{self, Difference};
-use super::pull::{Taken, Taker, WHOLE, Wanted};
+use super::pull::{Taken, Taker, Wanted, wholes};
 use super::push::Sender;
+use super::recent::Recent;
 use super::theirs;
 
 /// What it means that something was there once and is not.
@@ -34,7 +36,7 @@ pub(super) struct Reconciled {
 /// Rows that are missing there.
 #[derive(Debug, Default)]
 struct Gone {
-    sessions: Vec<SessionId>,
+    sessions: Vec<SessionRef>,
     messages: HashMap<SessionId, Vec<MessageId>>,
     rows: u64,
 }
@@ -46,19 +48,46 @@ pub(super) fn is_too_many(gone: u64, known: u64) -> bool {
     gone > A_FEW && gone.saturating_mul(10) > known
 }
 
+/// How many sessions are compared at once, at least.
+const PAGE_MIN: usize = 500;
+/// About how long a page takes, in which nothing else is looked at.
+const PAGE_TIME: Duration = Duration::from_millis(600);
+
+/// How many sessions the next page has, after one of `limit` that took so long.
+fn next_limit(limit: usize, took: Duration) -> usize {
+    if took > PAGE_TIME {
+        (limit / 2).max(PAGE_MIN)
+    } else if took < PAGE_TIME / 3 {
+        (limit * 2).min(compare::PAGE)
+    } else {
+        limit
+    }
+}
+
 /// Compares both sides, and makes them the same. What was touched here since number `looked` is left
 /// out, as it is on its way; where something was lost there, only what was created since and never was
-/// there.
+/// there. What is `recent` is looked at meanwhile where nothing else tells of it.
 pub(super) async fn reconcile(
     taker: &Taker<'_>,
     sender: &mut Sender<'_>,
-    looked: u64,
+    (looked, recent): (u64, &mut Recent),
     (missing, accept): (Missing, bool),
 ) -> Result<Reconciled, SyncError> {
     let (mut reconciled, mut gone) = (Reconciled::default(), Gone::default());
     let (mut after, mut on_its_way) = (String::new(), OnItsWay::after(looked));
+    let mut limit = PAGE_MIN;
     loop {
-        let page = compare::page(taker.link, taker.store, &after).await?;
+        // Before a page is read: what is put there and taken later would look deleted there.
+        if !taker.installed && recent.next() <= Instant::now() {
+            let outcome = recent.take(taker).await?;
+            reconciled.taken += outcome.rows;
+            if !outcome.again.is_empty() {
+                sender.send(outcome.again).await?;
+            }
+        }
+        let began = Instant::now();
+        let page = compare::page(taker.link, taker.store, &after, limit).await?;
+        limit = next_limit(limit, began.elapsed());
         reconciled.known += page.rows;
         taker.progress.into_iter().for_each(|progress| progress.add(page.rows));
         on_its_way.follow(taker.store).await?;
@@ -77,8 +106,12 @@ pub(super) async fn reconcile(
         return Ok(reconciled);
     }
     reconciled.taken += taker.delete_messages(gone.messages, false).await?;
-    for id in gone.sessions {
-        reconciled.taken += taker.delete_session(id, None).await?;
+    for session in gone.sessions {
+        // It may have been made again there, and taken, since it was missing.
+        let found = taker.store.read(|tx| tx.session(&session.id))?;
+        if found.is_some_and(|found| found.number == session.number) {
+            reconciled.taken += taker.delete_session(session.id, None).await?;
+        }
     }
     Ok(reconciled)
 }
@@ -87,10 +120,11 @@ pub(super) async fn reconcile(
 #[derive(Debug, Default)]
 struct Work {
     send: Vec<SessionRef>,
-    take: Vec<String>,
+    /// With how many messages.
+    take: Vec<(String, u64)>,
     own: Vec<SessionRef>,
     messages: Vec<SessionRef>,
-    gone: Vec<(SessionId, u64)>,
+    gone: Vec<(SessionRef, u64)>,
 }
 
 impl Work {
@@ -99,10 +133,10 @@ impl Work {
             Difference::Here { session, was_there: true, messages }
                 if missing == Missing::Deleted =>
             {
-                self.gone.push((session.id, messages + 1));
+                self.gone.push((session, messages + 1));
             }
             Difference::Here { session, .. } => self.send.push(session),
-            Difference::There(id) => self.take.push(id),
+            Difference::There { id, messages, .. } => self.take.push((id, messages)),
             Difference::Own(session) => self.own.push(session),
             Difference::Messages(session) => self.messages.push(session),
         }
@@ -116,13 +150,13 @@ impl Work {
         (missing, gone): (Missing, &mut Gone),
     ) -> Result<(), SyncError> {
         let store = taker.store;
-        for (id, rows) in self.gone {
+        for (session, rows) in self.gone {
             gone.rows += rows;
-            gone.sessions.push(id);
+            gone.sessions.push(session);
         }
         let mut outcome = Taken::default();
-        for ids in self.take.chunks(WHOLE) {
-            let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        for part in wholes(&self.take, |(_, messages)| *messages) {
+            let ids: Vec<_> = part.iter().map(|(id, _)| id.as_str()).collect();
             let sessions = theirs::sessions(taker.link, &ids, taker.installed).await?;
             outcome.add(taker.take_whole(sessions).await?);
         }
@@ -219,7 +253,7 @@ impl OnItsWay {
             (Difference::Here { session, was_there: false, .. }, Missing::Lost) => {
                 self.created.contains(&session.number)
             }
-            (Difference::There(_), _) | (_, Missing::Lost) => false,
+            (Difference::There { .. }, _) | (_, Missing::Lost) => false,
             (
                 Difference::Here { session, .. }
                 | Difference::Own(session)

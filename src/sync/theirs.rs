@@ -97,6 +97,7 @@ pub(super) struct MessagePrint {
     pub(super) id: String,
     /// A fingerprint of its text.
     pub(super) print: u128,
+    /// How long its text and its metadata are.
     pub(super) bytes: u64,
 }
 
@@ -105,24 +106,22 @@ pub(super) async fn message_prints(
     link: &Link,
     sessions: &[&str],
 ) -> Result<HashMap<String, Vec<MessagePrint>>, SyncError> {
-    let rows = link
-        .query(
-            "messages' ids",
-            concat!(
-                "select m.session_id::text, m.message_id::text, md5(m.content),",
-                " octet_length(m.content)::int8",
-                " from chat_messages m where m.session_id = any($1)",
-                " order by m.session_id, m.created_at, m.message_id"
-            ),
-            &[(&sessions, Type::TEXT_ARRAY)],
-        )
-        .await?;
+    // Nothing says that the tables have an index of messages by session.
+    let statement = concat!(
+        "select m.session_id::text, m.message_id::text, md5(m.content),",
+        " octet_length(m.content)::int8 + coalesce(octet_length(m.metadata::text), 0)",
+        " from chat_messages m where m.session_id = any($1)",
+        " order by m.session_id, m.created_at, m.message_id"
+    );
     let mut by_session: HashMap<_, Vec<_>> = HashMap::new();
-    for row in &rows {
-        let bytes = u64::try_from(get::<i64>(row, 3)?).unwrap_or(0);
-        let message = MessagePrint { id: get(row, 1)?, print: print(get(row, 2)?), bytes };
-        by_session.entry(get(row, 0)?).or_default().push(message);
-    }
+    let keep = |row: Row| {
+        let bytes = u64::try_from(get::<i64>(&row, 3)?).unwrap_or(0);
+        let message = MessagePrint { id: get(&row, 1)?, print: print(get(&row, 2)?), bytes };
+        by_session.entry(get(&row, 0)?).or_default().push(message);
+        Ok(())
+    };
+    let parameters = [(&sessions as _, Type::TEXT_ARRAY)];
+    link.each_long("messages' ids", (statement, &parameters), keep).await?;
     Ok(by_session)
 }
 

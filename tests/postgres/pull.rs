@@ -18,6 +18,9 @@ either_way! {
     a_pull_without_a_server_brings_everything
 }
 
+/// At most so long for many.
+const A_WHILE: Duration = Duration::from_mins(10);
+
 /// How soon it must be here; on a machine that others use too, longer.
 fn soon() -> Duration {
     Duration::from_secs(figure(15, 2))
@@ -61,6 +64,41 @@ fn what_is_done_there_appears_here_soon(extra: Extra) {
     }
     println!("what was done there was here within {slowest:?}");
     scene.check(&[]);
+}
+
+#[test]
+fn what_is_new_on_bare_tables_does_not_wait_for_a_comparison_of_all() {
+    let mut scene = Scene::new(Extra::Bare);
+    let mut express = scene.express();
+    let messages = figure(10_000, 1_000_000);
+    express.fill(messages.try_into().unwrap(), 1);
+    within(A_WHILE, "all of it is here", || {
+        let sessions = scene.node.sessions("user-0");
+        let here: u64 = sessions.iter().map(|it| it["messageCount"].as_u64().unwrap()).sum();
+        if here == messages { Ok(()) } else { Err(here) }
+    });
+    let (mut uncompared, mut slowest) = (0, Duration::ZERO);
+    let mut events = scene.node.follow("ann");
+    for n in 0..10 {
+        let (session, text) = (format!("new-{n}"), format!("message {n}"));
+        let began = Instant::now();
+        express.create("ann", &session, "hello");
+        express.save(&session, &format!("new-{n}"), &text);
+        express.rename(&session, "renamed");
+        let is_here = || {
+            let found = scene.node.session("ann", &session)?;
+            let said = scene.node.said("ann", &session).contains(&text);
+            (said && found["title"] == "renamed").then_some(())
+        };
+        within(soon(), "it is here", || is_here().ok_or("not yet"));
+        slowest = slowest.max(began.elapsed());
+        let compared = scene.node.status()["pullLagMs"].as_u64().unwrap();
+        uncompared += u32::from(u128::from(compared) > began.elapsed().as_millis());
+        events.wait_for(&text);
+    }
+    println!("beside {messages} messages, what was done there was here within {slowest:?}");
+    assert!(uncompared > 5, "{uncompared} of 10 were found without comparing both sides");
+    scene.check_much(&[]);
 }
 
 fn the_first_message_that_express_never_stores_is_there_for_good(extra: Extra) {

@@ -2,18 +2,41 @@
 
 use std::collections::HashMap;
 
-use crate::sessions::merge::TheirSession;
+use crate::sessions::merge::{TheirMessage, TheirSession};
 use crate::sync::theirs::MessagePrint;
 
 use super::Arrival;
 
 /// How many rows one write takes: a save that waits behind it waits a millisecond or so.
 pub(super) const WRITE_ROWS: usize = 50;
-/// How much text one write takes, and one answer has, in bytes.
+/// How much text and metadata one write takes, and one answer has, in bytes.
 const WRITE_BYTES: usize = 64 * 1024;
 const FETCH_BYTES: u64 = 4 * 1024 * 1024;
 /// How many rows are asked for at once.
 pub(super) const FETCH_ROWS: usize = 500;
+
+/// How many whole sessions are taken at once...
+const WHOLE_SESSIONS: usize = 100;
+/// ...and how many messages, of which ids and lengths are kept in memory meanwhile: more only if one session
+/// alone has more.
+const WHOLE_MESSAGES: u64 = 50_000;
+
+/// Which sessions to take at once, if so much was `said` in each.
+pub(in crate::sync) fn wholes<T>(
+    sessions: &[T],
+    said: impl Fn(&T) -> u64,
+) -> impl Iterator<Item = &[T]> {
+    let (mut rows, mut messages) = (1, sessions.first().map_or(0, &said));
+    sessions.chunk_by(move |_, next| {
+        let of_next = said(next);
+        (rows, messages) = (rows + 1, messages.saturating_add(of_next));
+        let together = rows <= WHOLE_SESSIONS && messages <= WHOLE_MESSAGES;
+        if !together {
+            (rows, messages) = (1, of_next);
+        }
+        together
+    })
+}
 
 /// Which sessions to ask for together, with which of their messages. A session that has to come in
 /// parts begins a new one, as what is said to be its first message is looked for in its first part; and
@@ -60,7 +83,7 @@ pub(super) fn batches(arrivals: Vec<Arrival>) -> Vec<Vec<Arrival>> {
     let (mut batches, mut batch) = (Vec::new(), Vec::new());
     let (mut rows, mut bytes) = (0, 0);
     for (session, said) in arrivals {
-        let of_all = said.iter().map(|message| message.content.len()).sum::<usize>();
+        let of_all = said.iter().map(bytes_of).sum::<usize>();
         let is_too_much = rows + said.len() > WRITE_ROWS || bytes + of_all > WRITE_BYTES;
         if is_too_much && rows > 0 {
             batches.push(std::mem::take(&mut batch));
@@ -74,7 +97,7 @@ pub(super) fn batches(arrivals: Vec<Arrival>) -> Vec<Vec<Arrival>> {
                 batches.push(std::mem::take(&mut batch));
                 (rows, bytes) = (0, 0);
             }
-            (rows, bytes) = (rows + 1, bytes + message.content.len());
+            (rows, bytes) = (rows + 1, bytes + bytes_of(&message));
             part.push(message);
         }
         batch.push((session, part));
@@ -84,11 +107,15 @@ pub(super) fn batches(arrivals: Vec<Arrival>) -> Vec<Vec<Arrival>> {
     batches
 }
 
+fn bytes_of(message: &TheirMessage) -> usize {
+    message.content.len() + message.metadata.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{MessageId, Role, SessionId, Timestamp, UserId};
-    use crate::sessions::merge::{Own, TheirMessage};
+    use crate::sessions::merge::Own;
 
     fn session(id: usize) -> TheirSession {
         TheirSession {
@@ -139,6 +166,35 @@ mod tests {
             assert!(!last.0 && (last.1 > 0 || count == 0), "{parts:?}");
             assert_eq!(parts.first().unwrap().1, count.min(WRITE_ROWS), "as long as can be");
         }
+    }
+
+    #[test]
+    fn a_write_is_small_whether_its_bytes_are_of_text_or_of_metadata() {
+        let large = "x".repeat(WRITE_BYTES / 4);
+        let texts = |id| TheirMessage { content: large.clone(), ..message(id) };
+        let metadata = |id| TheirMessage { metadata: large.clone(), ..message(id) };
+        for said in [(0..20).map(texts).collect::<Vec<_>>(), (0..20).map(metadata).collect()] {
+            let each = said.iter().enumerate().map(|(id, one)| (session(id), vec![one.clone()]));
+            for arrivals in [each.collect(), vec![(session(0), said.clone())]] {
+                assert!(batches(arrivals).iter().all(|batch| bytes_in(batch) < 2 * WRITE_BYTES));
+            }
+        }
+    }
+
+    fn bytes_in(batch: &[Arrival]) -> usize {
+        batch.iter().flat_map(|(_, said)| said).map(bytes_of).sum()
+    }
+
+    #[test]
+    fn whole_sessions_are_taken_together_while_little_was_said_in_them() {
+        let parts = |said: &[u64]| {
+            let parts = wholes(said, |said| *said);
+            parts.map(<[u64]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(&[]), [0; 0]);
+        assert_eq!(parts(&[100; 2 * WHOLE_SESSIONS + 1]), [WHOLE_SESSIONS, WHOLE_SESSIONS, 1]);
+        assert_eq!(parts(&[WHOLE_MESSAGES / 2; 5]), [2, 2, 1]);
+        assert_eq!(parts(&[1, u64::MAX, u64::MAX, 1, 1]), [1, 1, 1, 2]);
     }
 
     #[test]

@@ -17,6 +17,22 @@ impl Express {
         create(&mut self.0, user, session, first).unwrap();
     }
 
+    /// Has so many messages, a hundred in each session, of users whose names end with a number.
+    pub(crate) fn fill(&mut self, messages: usize, users: usize) {
+        let sessions = messages / 100;
+        let sql = format!(
+            "insert into chat_sessions select gen_random_uuid(), 's' || n, 'user-' || n % {users},
+                'title', null, 'm', 100, '{{}}', now() - interval '1 day', now()
+                from generate_series(1, {sessions}) as n;
+            insert into chat_messages select gen_random_uuid(), 'm' || n,
+                's' || (n % {sessions} + 1), 'user', repeat('words ', 40) || n, '{{}}',
+                now() - interval '1 day' + n * interval '1 millisecond'
+                from generate_series(1, {messages}) as n;
+            analyze"
+        );
+        self.0.batch_execute(&sql).unwrap();
+    }
+
     /// Saves a message, and counts it.
     pub(crate) fn save(&mut self, session: &str, id: &str, content: &str) {
         let mut work = self.0.transaction().unwrap();
