@@ -59,6 +59,7 @@ use order::{Progress, Request};
 use pull::Taker;
 use push::Sender;
 use recent::Recent;
+use reconcile::Pace;
 
 /// How often is looked whether there is something to send.
 const LOOK: Duration = Duration::from_millis(100);
@@ -96,9 +97,10 @@ pub struct Replica {
     /// When that was noted last.
     noted: Instant,
     next_pull: Instant,
-    /// When both sides are compared as a whole again, without the extra schema.
+    /// When both sides are compared as a whole again, where nothing tells of every change.
     next_compare: Instant,
     recent: Recent,
+    pace: Pace,
     next_retry: Instant,
     next_forget: Instant,
     clock: Clock,
@@ -141,7 +143,8 @@ impl Replica {
             noted: now,
             next_pull: now,
             next_compare: now,
-            recent: Recent::since(now),
+            recent: Recent::new(now),
+            pace: Pace::new(),
             next_retry: now,
             next_forget: now,
             clock,

@@ -21,7 +21,7 @@ use super::parcel::text;
 use super::statements::{get, own_print, print};
 use super::theirs::{self, MessagePrint};
 
-/// How many sessions are compared at once.
+/// How many sessions are compared at once, at most.
 pub(super) const PAGE: usize = 10_000;
 /// How many sessions' messages are looked at one by one at once.
 const LOOK: usize = 200;
@@ -46,8 +46,8 @@ struct There {
 /// In what a session differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Difference {
-    /// It is here alone; whether it was there once.
-    Here { session: SessionRef, was_there: bool, messages: u64 },
+    /// It is here alone; whether it was there once, and when it had changed last.
+    Here { session: SessionRef, was_there: bool, updated_at: Timestamp, messages: u64 },
     /// It is there alone, and this user's.
     There { id: String, user: String, messages: u64 },
     /// It has another title or other metadata.
@@ -73,6 +73,8 @@ pub(super) struct Page {
     pub(super) differences: Vec<Difference>,
     /// Sessions and messages that are here.
     pub(super) rows: u64,
+    /// Sessions that are there.
+    pub(super) sessions: usize,
     /// The last session's id, if there may be more.
     pub(super) last: Option<String>,
 }
@@ -87,7 +89,7 @@ pub(super) async fn page(
     let mut there = there(link, after, limit).await?;
     let is_full = there.len() == limit;
     let last = there.last_key_value().map(|(id, _)| id.clone()).filter(|_| is_full);
-    let mut page = Page { last: last.clone(), ..Page::default() };
+    let mut page = Page { last: last.clone(), sessions: there.len(), ..Page::default() };
     let mut from = after.to_owned();
     loop {
         let sessions = store.read(|tx| tx.sessions_by_id(&from, READ))?;
@@ -139,7 +141,8 @@ async fn there(
         let number =
             |column| Ok::<_, SyncError>(u64::try_from(get::<i64>(row, column)?).unwrap_or(0));
         let messages = Sum { count: number(3)?, sum: number(4)? };
-        Ok((get(row, 0)?, There { user: get(row, 1)?, print: print(get(row, 2)?), messages }))
+        let user = get::<Option<String>>(row, 1)?.unwrap_or_default();
+        Ok((get(row, 0)?, There { user, print: print(get(row, 2)?), messages }))
     });
     there.collect()
 }
@@ -164,7 +167,13 @@ fn compare(
     match there {
         None => {
             let (was_there, messages) = (base.is_some(), sum.count);
-            differences.push(Difference::Here { session, was_there, messages });
+            let found = store.read(|tx| {
+                let found = tx.session(&session.id)?.filter(|it| it.number == session.number);
+                found.map(|found| tx.row(&found)).transpose()
+            })?;
+            if let Some(updated_at) = found.map(|row| row.updated_at) {
+                differences.push(Difference::Here { session, was_there, updated_at, messages });
+            }
         }
         Some(there) => {
             let is_same =

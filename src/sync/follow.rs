@@ -13,7 +13,7 @@ use super::notes::{self, Followed};
 use super::outbox::{self, Span};
 use super::pull::Taker;
 use super::push::Sender;
-use super::reconcile::{self, Missing, Reconciled, is_too_many};
+use super::reconcile::{self, Hands, Missing, Reconciled, is_too_many};
 use super::statements::get;
 use super::{Replica, SyncError};
 
@@ -82,7 +82,10 @@ impl Replica {
         self.followed.log = self.store.log_id();
         self.followed.incarnation = incarnation;
         self.followed.from = if self.is_told_from(&now) { now } else { String::new() };
-        if (is_whole && (installed || !is_known)) || taken > 0 || self.noted.elapsed() >= NOTE {
+        if (is_whole && (installed || !is_known))
+            || (installed && taken > 0)
+            || self.noted.elapsed() >= NOTE
+        {
             self.save_followed(link).await?;
         }
         Ok((taken, is_whole))
@@ -152,14 +155,9 @@ impl Replica {
 
     /// Takes what was written lately, in the time between two comparisons.
     async fn pull_recent(&mut self, link: &Link) -> Result<u64, SyncError> {
-        let progress = self.progress.as_ref();
-        let taker = Taker { link, store: &self.store, installed: false, progress };
-        let outcome = self.recent.take(&taker).await?;
+        let taken = self.hands(link, Missing::Deleted).look().await?;
         self.next_pull = self.next_look();
-        if !outcome.again.is_empty() {
-            self.sender(link).send(outcome.again).await?;
-        }
-        Ok(outcome.rows)
+        Ok(taken)
     }
 
     /// When to look again at what was written lately, or at everything.
@@ -180,7 +178,7 @@ impl Replica {
         let began = Instant::now();
         let reconciled = self.reconcile(link, (missing, accept)).await?;
         let is_last = self.installed && missing == Missing::Lost;
-        let pause = if is_last { LOOK } else { COMPARE.max(began.elapsed() * COMPARE_TIMES) };
+        let pause = if is_last { LOOK } else { COMPARE.max(reconciled.looked * COMPARE_TIMES) };
         self.next_compare = Instant::now() + pause;
         self.recent.compared(began);
         self.next_pull = if self.installed { self.next_compare } else { self.next_look() };
@@ -194,24 +192,28 @@ impl Replica {
         link: &Link,
         how: (Missing, bool),
     ) -> Result<Reconciled, SyncError> {
-        let progress = self.progress.as_ref();
-        let taker = Taker { link, store: &self.store, installed: self.installed, progress };
-        let mut sender = Sender {
-            link,
-            store: &self.store,
-            refused_roles: &mut self.refused_roles,
-            again: false,
-            installed: self.installed,
-            restores: how.0 == Missing::Lost,
-        };
-        let (looked, recent) = (self.looked, &mut self.recent);
-        let reconciled = reconcile::reconcile(&taker, &mut sender, (looked, recent), how).await?;
+        let looked = self.looked;
+        let reconciled = reconcile::reconcile(&mut self.hands(link, how.0), looked, how).await?;
         self.followed.known = reconciled.known;
         match reconciled.too_many {
             Some(gone) => self.pause(gone),
             None => self.resume(),
         }
         Ok(reconciled)
+    }
+
+    fn hands<'a>(&'a mut self, link: &'a Link, missing: Missing) -> Hands<'a> {
+        let (store, installed, progress) = (&self.store, self.installed, self.progress.as_ref());
+        let taker = Taker { link, store, installed, progress };
+        let sender = Sender {
+            link,
+            store,
+            refused_roles: &mut self.refused_roles,
+            again: false,
+            installed,
+            restores: missing == Missing::Lost,
+        };
+        Hands { taker, sender, recent: &mut self.recent, pace: &mut self.pace }
     }
 
     fn pause(&mut self, gone: u64) {

@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 
 use crate::fault::{Fault, is_planted};
 use crate::model::{MessageId, SessionId, Timestamp};
+use crate::sessions::merge::Known;
 use crate::store::{ReadTx, Store, StoreError, Touched};
 
 use super::SyncError;
@@ -180,7 +181,7 @@ async fn read(
 async fn take(taker: &Taker<'_>, page: Page) -> Result<Taken, SyncError> {
     let mut rows = taker.delete_messages(page.messages_gone, true).await?;
     for (id, at) in page.sessions_gone {
-        rows += taker.delete_session(id, Some(at)).await?;
+        rows += taker.delete_session(id, Known::ByTime(at)).await?;
     }
     let mut outcome = taker.take(page.wanted).await?;
     outcome.rows += rows;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::model::{MessageId, SessionId, Timestamp};
-use crate::sessions::merge::{self, Merged, TheirMessage, TheirSession};
+use crate::sessions::merge::{self, Known, Merged, TheirMessage, TheirSession};
 use crate::store::{ReadTx, Store, StoreError, Touched, WriteTx, notes as keys};
 
 use super::SyncError;
@@ -189,7 +189,8 @@ impl Taker<'_> {
         Ok(taken)
     }
 
-    /// Deletes messages here that were deleted there, unless they are there after all.
+    /// Deletes messages here that were deleted there; `is_known` says that somebody did, and it is not
+    /// just that they are missing.
     pub(super) async fn delete_messages(
         &self,
         gone: HashMap<SessionId, Vec<MessageId>>,
@@ -212,9 +213,9 @@ impl Taker<'_> {
     pub(super) async fn delete_session(
         &self,
         id: SessionId,
-        at: Option<Timestamp>,
+        known: Known,
     ) -> Result<u64, SyncError> {
-        let work = move |tx: &mut WriteTx<'_>| merge::delete_session(tx, &id, at);
+        let work = move |tx: &mut WriteTx<'_>| merge::delete_session(tx, &id, known);
         Ok(self.store.write_patiently("merge_deletion", work).await?)
     }
 

@@ -14,30 +14,32 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::model::{Message, MessageId, SessionId};
 use crate::sessions::merge;
 use crate::store::notes::{self as keys, Base};
-use crate::store::{ReadTx, StoreError};
+use crate::store::{ReadTx, Store, StoreError};
 
 use super::SyncError;
 use super::link::Link;
 use super::parcel::text;
 use super::pull::{Taken, Taker, Wanted};
-use super::statements::{get, own_print, print};
+use super::statements::{get, micros_of, own_print, print};
 
-/// How often is looked: this, and so long that looking takes a ninth of the time.
+/// How often is looked: this, and so long that looking takes a fifth of the time.
 const LOOK: Duration = Duration::from_millis(500);
-const LOOK_TIMES: u32 = 8;
+const LOOK_TIMES: u32 = 4;
 
 /// How much further back is looked than to the look before: a row has the time at which its
 /// transaction began, or the one of another machine's clock.
 const OVERLAP: Duration = Duration::from_mins(1);
 
-/// How many rows are looked up in one go: a commit waits for that.
-const READ: usize = 100;
+/// How many rows are looked up in one go, as a commit waits for that...
+const READ: usize = 50;
+/// ...and taken at once.
+const TAKE: usize = 500;
 
 /// What is known of what was written lately.
 #[derive(Debug)]
 pub(super) struct Recent {
     /// Everything that was there then has been looked at.
-    since: Instant,
+    looked: Instant,
     /// When is looked again.
     next: Instant,
     /// What was found by the last look.
@@ -50,19 +52,27 @@ struct Written {
     session: String,
     message: Option<String>,
     print: u128,
+    /// When it was created, if that is known.
+    at: Option<i64>,
 }
 
 impl Recent {
     /// Nothing is known of what was written before `now`.
-    pub(super) fn since(now: Instant) -> Self {
-        Self { since: now, next: now, seen: HashSet::new() }
+    pub(super) fn new(now: Instant) -> Self {
+        Self { looked: now, next: now, seen: HashSet::new() }
     }
 
-    /// Everything that was there at `then` has been looked at by others.
+    /// Everything that was there at `then` has been compared.
     pub(super) fn compared(&mut self, then: Instant) {
-        self.since = self.since.max(then);
+        self.looked = self.looked.max(then);
     }
 
+    /// Rows that were found here may not be here any more.
+    pub(super) fn forget(&mut self) {
+        self.seen.clear();
+    }
+
+    /// When to look again.
     pub(super) fn next(&self) -> Instant {
         self.next
     }
@@ -70,79 +80,122 @@ impl Recent {
     /// Takes what was written lately and is not here, or was changed.
     pub(super) async fn take(&mut self, taker: &Taker<'_>) -> Result<Taken, SyncError> {
         let began = Instant::now();
-        let mut rows = read(taker.link, self.since.elapsed() + OVERLAP).await?;
+        let mut rows = read(taker.link, self.looked.elapsed() + OVERLAP).await?;
+        self.next = Instant::now() + LOOK.max(began.elapsed() * LOOK_TIMES);
         let seen: HashSet<_> = rows.iter().map(Written::key).collect();
         rows.retain(|row| !self.seen.contains(&row.key()));
-        let mut wanted = Wanted::default();
-        for piece in rows.chunks(READ) {
-            taker.store.read(|tx| piece.iter().try_for_each(|row| row.want(tx, &mut wanted)))?;
-            tokio::task::yield_now().await;
+        let mut outcome = Taken::default();
+        for piece in rows.chunks(TAKE) {
+            outcome.add(taker.take(wanted(taker.store, piece).await?).await?);
         }
-        self.next = Instant::now() + LOOK.max(began.elapsed() * LOOK_TIMES);
-        let outcome = taker.take(wanted).await?;
-        (self.since, self.seen) = (began, seen);
+        (self.looked, self.seen) = (began, seen);
         Ok(outcome)
     }
 }
 
+/// What of `rows` is not here as it is there.
+async fn wanted(store: &Store, rows: &[Written]) -> Result<Wanted, StoreError> {
+    let mut wanted = Wanted::default();
+    for piece in rows.chunks(READ) {
+        let find = |tx: ReadTx<'_>| piece.iter().map(|row| row.find(tx)).collect();
+        let found: Vec<Found> = store.read(find)?;
+        for (row, found) in piece.iter().zip(found) {
+            match (&row.message, found) {
+                (_, Found::Same) => {}
+                (Some(_), Found::Stored(json)) if row.says(&json) => {}
+                (Some(message), Found::Stored(_) | Found::Other) => {
+                    wanted.messages.insert(message.clone());
+                }
+                // All that was said in it comes with it.
+                _ => _ = wanted.sessions.insert(row.session.clone()),
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(wanted)
+}
+
+/// What is here of a row.
+enum Found {
+    /// The same, or what can never be here.
+    Same,
+    /// A message of its id, which may say something else.
+    Stored(Vec<u8>),
+    /// The session of a message that is not here.
+    Other,
+    /// No such session, or one that is not the same.
+    Nothing,
+}
+
 impl Written {
     fn of(row: &Row) -> Result<Self, SyncError> {
-        Ok(Self { session: get(row, 0)?, message: get(row, 1)?, print: print(get(row, 2)?) })
+        let (session, message, at) = (get(row, 0)?, get(row, 1)?, get(row, 3)?);
+        Ok(Self { session, message, print: print(get(row, 2)?), at })
     }
 
     fn key(&self) -> u128 {
         let message = self.message.as_deref().unwrap_or_default().as_bytes();
-        let ids = [self.session.as_bytes(), &[0], message, &[0]];
-        xxh3_128(&[ids.concat().as_slice(), &self.print.to_be_bytes()].concat())
+        let (print, at) = (self.print.to_be_bytes(), self.at.unwrap_or_default().to_be_bytes());
+        xxh3_128(&[self.session.as_bytes(), &[0], message, &[0], &print, &at].concat())
     }
 
-    fn want(&self, tx: ReadTx<'_>, wanted: &mut Wanted) -> Result<(), StoreError> {
-        if !self.is_here(tx)? {
-            match &self.message {
-                Some(message) => wanted.messages.insert(message.clone()),
-                None => wanted.sessions.insert(self.session.clone()),
-            };
-        }
-        Ok(())
-    }
-
-    /// Whether it is here as it is there, or can never be.
-    fn is_here(&self, tx: ReadTx<'_>) -> Result<bool, StoreError> {
+    fn find(&self, tx: ReadTx<'_>) -> Result<Found, StoreError> {
         let Ok(id) = SessionId::parse(&self.session) else {
-            return Ok(true);
+            return Ok(Found::Same);
         };
         let Some(session) = tx.session(&id)? else {
-            return Ok(false);
+            return Ok(Found::Nothing);
         };
         let Some(message) = &self.message else {
             let base = tx.note(&keys::base(session.number))?.and_then(|note| Base::of(&note));
-            return Ok(base.is_some_and(|base| base.print == self.print));
+            let created_at = i64::try_from(tx.row(&session)?.facts.created_at.as_micros()).ok();
+            let is_same = base.is_some_and(|base| base.print == self.print)
+                && (self.at.is_none() || self.at == created_at);
+            return Ok(if is_same { Found::Same } else { Found::Nothing });
         };
         let Ok(message) = MessageId::parse(message) else {
-            return Ok(true);
+            return Ok(Found::Same);
         };
         let stored = tx.message(&session, &message)?;
-        Ok(stored.is_some_and(|stored| {
-            let message: Option<Message<'_>> = serde_json::from_slice(&stored.json).ok();
-            let content = message.and_then(|message| text(&message.content));
-            content.is_some_and(|content| merge::print(&content) == self.print)
-        }))
+        Ok(stored.map_or(Found::Other, |stored| Found::Stored(stored.json)))
     }
+
+    /// Whether the message with this row is it, and says the same.
+    fn says(&self, json: &[u8]) -> bool {
+        serde_json::from_slice::<Message<'_>>(json).is_ok_and(|stored| {
+            text(&stored.id) == self.message
+                && text(&stored.content).is_some_and(|text| merge::print(&text) == self.print)
+        })
+    }
+}
+
+/// That a column is of the time that `$1` tells in seconds.
+macro_rules! lately {
+    ($column:literal) => {
+        concat!(
+            $column,
+            " > now() - $1 * interval '1 second' and ",
+            $column,
+            " < now() + interval '1 minute'"
+        )
+    };
 }
 
 /// What was written in this time, the newest if it is much.
 async fn read(link: &Link, time: Duration) -> Result<Vec<Written>, SyncError> {
     // What is from the future would hide the rest for as long as it is.
     let statement = concat!(
-        "with span as (select now() - $1 * interval '1 second' as begin,",
-        " now() + interval '1 minute' as until)",
-        " (select s.session_id::text, null::text, ",
+        "(select s.session_id::text, null::text, ",
         own_print!(),
-        " from chat_sessions s, span where s.updated_at > span.begin and s.updated_at < span.until",
-        " order by s.updated_at desc limit 5000)",
-        " union all",
-        " (select m.session_id::text, m.message_id::text, md5(m.content)",
-        " from chat_messages m, span where m.created_at > span.begin and m.created_at < span.until",
+        ", ",
+        micros_of!("s.created_at"),
+        " from chat_sessions s where ",
+        lately!("s.updated_at"),
+        " order by s.updated_at desc limit 5000) union all",
+        " (select m.session_id::text, m.message_id::text, md5(m.content), ",
+        micros_of!("m.created_at"),
+        " from chat_messages m where ",
+        lately!("m.created_at"),
         " order by m.created_at desc limit 5000)"
     );
     let parameters = [(&time.as_secs_f64() as _, Type::FLOAT8)];

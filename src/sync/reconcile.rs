@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::model::{MessageId, SessionId};
+use crate::model::{MessageId, SessionId, Timestamp};
+use crate::sessions::merge::Known;
 use crate::store::{SessionRef, Store, StoreError, Touched, notes as keys};
 
 use super::SyncError;
@@ -31,12 +32,15 @@ pub(super) struct Reconciled {
     pub(super) known: u64,
     /// How many rows are missing there, if that is too many to be deleted here without a word.
     pub(super) too_many: Option<u64>,
+    /// How long both sides were looked through for it.
+    pub(super) looked: Duration,
 }
 
 /// Rows that are missing there.
 #[derive(Debug, Default)]
 struct Gone {
-    sessions: Vec<SessionRef>,
+    /// With when they had changed last.
+    sessions: Vec<(SessionRef, Timestamp)>,
     messages: HashMap<SessionId, Vec<MessageId>>,
     rows: u64,
 }
@@ -48,54 +52,98 @@ pub(super) fn is_too_many(gone: u64, known: u64) -> bool {
     gone > A_FEW && gone.saturating_mul(10) > known
 }
 
-/// How many sessions are compared at once, at least.
-const PAGE_MIN: usize = 500;
-/// About how long a page takes, in which nothing else is looked at.
-const PAGE_TIME: Duration = Duration::from_millis(600);
+/// How many sessions to compare at once, so that a page takes no longer than it must.
+#[derive(Debug)]
+pub(super) struct Pace {
+    limit: usize,
+    /// The least that one session took so far, in seconds.
+    least: f64,
+}
 
-/// How many sessions the next page has, after one of `limit` that took so long.
-fn next_limit(limit: usize, took: Duration) -> usize {
-    if took > PAGE_TIME {
-        (limit / 2).max(PAGE_MIN)
-    } else if took < PAGE_TIME / 3 {
-        (limit * 2).min(compare::PAGE)
-    } else {
-        limit
+impl Pace {
+    const SESSIONS_MIN: usize = 100;
+    /// About how long a page takes, in which nothing else is looked at.
+    const TIME: Duration = Duration::from_millis(500);
+
+    /// As many as may be.
+    pub(super) fn new() -> Self {
+        Self { limit: compare::PAGE, least: f64::INFINITY }
+    }
+
+    /// After a page of so many sessions that `took` so long.
+    fn follow(&mut self, sessions: usize, took: Duration) {
+        let of_one = took.as_secs_f64() / f64::from(u32::try_from(sessions.max(1)).unwrap_or(1));
+        self.least = self.least.min(of_one);
+        // Where a page looks through the whole table, more of them take more time and not less.
+        let is_too_small = of_one > 1.5 * self.least && sessions >= self.limit;
+        if is_too_small || took < Self::TIME / 3 {
+            self.limit = (self.limit * 2).min(compare::PAGE);
+        } else if took > Self::TIME {
+            self.limit = (sessions.min(self.limit) / 2).max(Self::SESSIONS_MIN);
+        }
+    }
+}
+
+/// What both sides are made the same with.
+#[derive(Debug)]
+pub(super) struct Hands<'a> {
+    pub(super) taker: Taker<'a>,
+    pub(super) sender: Sender<'a>,
+    pub(super) recent: &'a mut Recent,
+    pub(super) pace: &'a mut Pace,
+}
+
+impl Hands<'_> {
+    /// Takes what was written there lately, if it is time to and nothing else tells of it; gives how many
+    /// rows changed here.
+    pub(super) async fn look(&mut self) -> Result<u64, SyncError> {
+        if self.taker.installed || self.recent.next() > Instant::now() {
+            return Ok(0);
+        }
+        let outcome = self.recent.take(&self.taker).await?;
+        if !outcome.again.is_empty() {
+            self.sender.send(outcome.again).await?;
+        }
+        Ok(outcome.rows)
+    }
+
+    async fn page(
+        &mut self,
+        after: &str,
+        reconciled: &mut Reconciled,
+    ) -> Result<compare::Page, SyncError> {
+        let (link, store, began) = (self.taker.link, self.taker.store, Instant::now());
+        // Only looking at what was written lately must not wait for long.
+        let limit = if self.taker.installed { compare::PAGE } else { self.pace.limit };
+        let page = compare::page(link, store, after, limit).await?;
+        self.pace.follow(page.sessions, began.elapsed());
+        reconciled.looked += began.elapsed();
+        reconciled.known += page.rows;
+        self.taker.progress.into_iter().for_each(|progress| progress.add(page.rows));
+        Ok(page)
     }
 }
 
 /// Compares both sides, and makes them the same. What was touched here since number `looked` is left
 /// out, as it is on its way; where something was lost there, only what was created since and never was
-/// there. What is `recent` is looked at meanwhile where nothing else tells of it.
+/// there.
 pub(super) async fn reconcile(
-    taker: &Taker<'_>,
-    sender: &mut Sender<'_>,
-    (looked, recent): (u64, &mut Recent),
+    hands: &mut Hands<'_>,
+    looked: u64,
     (missing, accept): (Missing, bool),
 ) -> Result<Reconciled, SyncError> {
     let (mut reconciled, mut gone) = (Reconciled::default(), Gone::default());
     let (mut after, mut on_its_way) = (String::new(), OnItsWay::after(looked));
-    let mut limit = PAGE_MIN;
     loop {
         // Before a page is read: what is put there and taken later would look deleted there.
-        if !taker.installed && recent.next() <= Instant::now() {
-            let outcome = recent.take(taker).await?;
-            reconciled.taken += outcome.rows;
-            if !outcome.again.is_empty() {
-                sender.send(outcome.again).await?;
-            }
-        }
-        let began = Instant::now();
-        let page = compare::page(taker.link, taker.store, &after, limit).await?;
-        limit = next_limit(limit, began.elapsed());
-        reconciled.known += page.rows;
-        taker.progress.into_iter().for_each(|progress| progress.add(page.rows));
-        on_its_way.follow(taker.store).await?;
+        reconciled.taken += hands.look().await?;
+        let page = hands.page(&after, &mut reconciled).await?;
+        on_its_way.follow(hands.taker.store).await?;
         let differences = page.differences.into_iter();
         let differences = differences.filter(|it| !on_its_way.has(it, missing));
         let mut work = Work::default();
         differences.for_each(|difference| work.add(difference, missing));
-        work.do_it(taker, sender, &mut reconciled, (missing, &mut gone)).await?;
+        work.do_it(hands, &mut on_its_way, &mut reconciled, (missing, &mut gone)).await?;
         match page.last {
             Some(last) => after = last,
             None => break,
@@ -105,13 +153,15 @@ pub(super) async fn reconcile(
         reconciled.too_many = Some(gone.rows);
         return Ok(reconciled);
     }
+    if gone.rows > 0 {
+        // What was put there again meanwhile is taken again.
+        hands.recent.forget();
+    }
+    let taker = &hands.taker;
     reconciled.taken += taker.delete_messages(gone.messages, false).await?;
-    for session in gone.sessions {
-        // It may have been made again there, and taken, since it was missing.
-        let found = taker.store.read(|tx| tx.session(&session.id))?;
-        if found.is_some_and(|found| found.number == session.number) {
-            reconciled.taken += taker.delete_session(session.id, None).await?;
-        }
+    for (session, updated_at) in gone.sessions {
+        let known = Known::ByAbsence(session.number, updated_at);
+        reconciled.taken += taker.delete_session(session.id, known).await?;
     }
     Ok(reconciled)
 }
@@ -120,20 +170,21 @@ pub(super) async fn reconcile(
 #[derive(Debug, Default)]
 struct Work {
     send: Vec<SessionRef>,
-    /// With how many messages.
+    /// Sessions that are there alone, with how many messages they have.
     take: Vec<(String, u64)>,
     own: Vec<SessionRef>,
     messages: Vec<SessionRef>,
-    gone: Vec<(SessionRef, u64)>,
+    /// With when they had changed last, and how many rows they are.
+    gone: Vec<(SessionRef, Timestamp, u64)>,
 }
 
 impl Work {
     fn add(&mut self, difference: Difference, missing: Missing) {
         match difference {
-            Difference::Here { session, was_there: true, messages }
+            Difference::Here { session, was_there: true, updated_at, messages }
                 if missing == Missing::Deleted =>
             {
-                self.gone.push((session, messages + 1));
+                self.gone.push((session, updated_at, messages + 1));
             }
             Difference::Here { session, .. } => self.send.push(session),
             Difference::There { id, messages, .. } => self.take.push((id, messages)),
@@ -144,31 +195,36 @@ impl Work {
 
     async fn do_it(
         self,
-        taker: &Taker<'_>,
-        sender: &mut Sender<'_>,
+        hands: &mut Hands<'_>,
+        on_its_way: &mut OnItsWay,
         reconciled: &mut Reconciled,
         (missing, gone): (Missing, &mut Gone),
     ) -> Result<(), SyncError> {
-        let store = taker.store;
-        for (session, rows) in self.gone {
+        let (link, store) = (hands.taker.link, hands.taker.store);
+        for (session, updated_at, rows) in self.gone {
             gone.rows += rows;
-            gone.sessions.push(session);
+            gone.sessions.push((session, updated_at));
         }
         let mut outcome = Taken::default();
         for part in wholes(&self.take, |(_, messages)| *messages) {
             let ids: Vec<_> = part.iter().map(|(id, _)| id.as_str()).collect();
-            let sessions = theirs::sessions(taker.link, &ids, taker.installed).await?;
-            outcome.add(taker.take_whole(sessions).await?);
+            let sessions = theirs::sessions(link, &ids, hands.taker.installed).await?;
+            outcome.add(hands.taker.take_whole(sessions).await?);
+            outcome.rows += hands.look().await?;
         }
         for session in self.send {
-            sender.send(compare::whole(store, &session)?).await?;
+            hands.sender.send(compare::whole(store, &session)?).await?;
         }
         let mut wanted = Wanted::default();
         if missing == Missing::Lost {
             outcome.again.extend(self.own.iter().map(|it| Touched::Session(it.id.clone())));
         }
         wanted.sessions.extend(self.own.into_iter().map(|session| session.id.to_string()));
-        for (session, differs) in compare::messages(taker.link, store, self.messages).await? {
+        let began = Instant::now();
+        let messages = compare::messages(link, store, self.messages).await?;
+        reconciled.looked += began.elapsed();
+        on_its_way.follow(store).await?;
+        for (session, differs) in messages {
             let touch = |place| Touched::Message(session.user_id.clone(), session.number, place);
             // Whichever is the later goes to the other side.
             for (id, place) in differs.edited {
@@ -183,16 +239,17 @@ impl Work {
             }
             if missing == Missing::Lost {
                 outcome.again.extend(differs.here.into_iter().map(|(_, place)| touch(place)));
-            } else if !differs.here.is_empty() {
+            } else if !differs.here.is_empty() && !on_its_way.some.contains(&session.id) {
+                // Else it may have been said since both sides were found to differ.
                 gone.rows += u64::try_from(differs.here.len()).unwrap_or(u64::MAX);
                 let ids = differs.here.into_iter().map(|(id, _)| id).collect();
                 gone.messages.insert(session.id, ids);
             }
         }
-        outcome.add(taker.take(wanted).await?);
+        outcome.add(hands.taker.take(wanted).await?);
         reconciled.taken += outcome.rows;
         if !outcome.again.is_empty() {
-            sender.send(outcome.again).await?;
+            hands.sender.send(outcome.again).await?;
         }
         Ok(())
     }
@@ -267,6 +324,33 @@ impl OnItsWay {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_are_short_unless_each_looks_through_the_whole_table() {
+        for (of_page, of_session) in [(0.01, 0.0004), (0.0, 0.01), (1.0, 0.0004), (20.0, 0.000_01)]
+        {
+            let mut pace = Pace::new();
+            let mut took = |sessions: usize| {
+                let secs = of_page + of_session * f64::from(u32::try_from(sessions).unwrap());
+                pace.follow(sessions, Duration::from_secs_f64(secs));
+                (pace.limit, secs)
+            };
+            let mut limit = compare::PAGE;
+            for _ in 0..20 {
+                (limit, _) = took(limit);
+            }
+            // A table of a hundred thousand sessions.
+            let (mut left, mut all, mut longest) = (100_000, 0.0, 0.0_f64);
+            while left > 0 {
+                let (next, secs) = took(limit.min(left));
+                left -= limit.min(left);
+                (limit, all, longest) = (next, all + secs, longest.max(secs));
+            }
+            let of_pages = 10.0 * of_page + 100_000.0 * of_session;
+            assert!(all < 3.0 * of_pages, "{all} s, and {of_pages} with the largest pages");
+            assert!(longest < 1.1 || of_page >= 1.0, "{longest} s for a page");
+        }
+    }
 
     #[test]
     fn a_tenth_of_all_is_too_many_and_a_few_are_not() {

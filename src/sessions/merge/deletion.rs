@@ -9,36 +9,35 @@ use crate::store::{Facts, NewMessage, Row, SessionRef, StoreError, WriteTx, note
 
 use super::{TheirSession, recounted};
 
-/// How a deletion is known.
+/// How the deletion of a session is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+pub enum Known {
+    /// It was deleted at this time, after which its messages live on.
     ByTime(Timestamp),
-    ByAbsence,
+    /// Without a word: it was not there any more when it had this number here, and had changed last at
+    /// this time. What was made or changed here since lives.
+    ByAbsence(u64, Timestamp),
 }
 
-/// Deletes a session that was deleted elsewhere: at a time, after which its messages live on; or
-/// without a word, so that it just is not there any more. Gives how many rows are gone.
+/// Deletes a session that was deleted elsewhere. Gives how many rows are gone.
 ///
 /// # Errors
 /// [`StoreError`]
 pub fn delete_session(
     tx: &mut WriteTx<'_>,
     id: &SessionId,
-    at: Option<Timestamp>,
+    known: Known,
 ) -> Result<u64, StoreError> {
-    let known = at.map_or(Known::ByAbsence, Known::ByTime);
     let Some(session) = tx.session(id)? else {
         return Ok(0);
     };
     let row = tx.row(&session)?;
-    let Known::ByTime(at) = known else {
-        tx.mirrored(|tx| {
-            tx.delete_session(&session, &row, row.updated_at);
-            Ok::<_, StoreError>(())
-        })?;
-        // Whoever makes it again there must not meet a deletion of unknown time.
-        tx.put_note(&notes::session_gone(id), None);
-        return Ok(1);
+    let at = match known {
+        Known::ByTime(at) => at,
+        Known::ByAbsence(number, updated_at) => {
+            let is_same = (session.number, row.updated_at) == (number, updated_at);
+            return if is_same { forget(tx, &session, &row) } else { Ok(0) };
+        }
     };
     if row.facts.created_at > at {
         return Ok(0);
@@ -60,6 +59,17 @@ pub fn delete_session(
         tx.edit_message(&session, place, json, row);
     }
     Ok(gone)
+}
+
+/// Deletes a session that is not there any more.
+fn forget(tx: &mut WriteTx<'_>, session: &SessionRef, row: &Row) -> Result<u64, StoreError> {
+    tx.mirrored(|tx| {
+        tx.delete_session(session, row, row.updated_at);
+        Ok::<_, StoreError>(())
+    })?;
+    // Whoever makes it again there must not meet a deletion of unknown time.
+    tx.put_note(&notes::session_gone(&session.id), None);
+    Ok(1)
 }
 
 /// Deletes messages that were deleted elsewhere; gives how many of them were here. `is_known` says
@@ -186,4 +196,54 @@ fn delete_places(
     let row = recounted(tx, session, -fewer, at)?;
     tx.follow_messages(session, row);
     Ok(u64::try_from(ids.len()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Clock, Content, Role, UserId};
+    use crate::sessions::{self, Draft, NewSession};
+    use crate::store::Store;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_missing_there_is_deleted_unless_something_was_done_with_it_since() {
+        let store = Store::in_memory(Clock::new(|| Timestamp::from_micros(1))).unwrap();
+        let (ann, id) = (UserId::parse("ann").unwrap(), SessionId::parse("s").unwrap());
+        let new = NewSession { id: Some(id.clone()), ..NewSession::default() };
+        sessions::create(&store, ann.clone(), new, None).await.unwrap();
+        let found = || seen(&store, &id);
+        let delete = async |(number, updated_at)| {
+            let (id, known) = (id.clone(), Known::ByAbsence(number, updated_at));
+            store.write("delete", move |tx| delete_session(tx, &id, known)).await.unwrap()
+        };
+        let before = found().unwrap();
+        let draft = Draft {
+            session_id: id.clone(),
+            id: None,
+            role: Role::User,
+            content: Content::parse("content", "hello".to_owned()).unwrap(),
+            parts: None,
+            parent_id: None,
+            metadata: None,
+            seen: None,
+            seen_count: None,
+        };
+        sessions::save_message(&store, ann, draft, None).await.unwrap();
+
+        assert_eq!(delete(before).await, 0, "something was said in it");
+        let now = found().unwrap();
+        assert_eq!(delete((now.0 + 1, now.1)).await, 0, "it was made again");
+        assert_eq!(delete(now).await, 1);
+        assert_eq!(found(), None);
+    }
+
+    /// The number of the session of that id, and when it changed last.
+    fn seen(store: &Store, id: &SessionId) -> Option<(u64, Timestamp)> {
+        let found = store.read(|tx| match tx.session(id)? {
+            Some(session) => Ok::<_, StoreError>(Some((session.number, tx.row(&session)?))),
+            None => Ok(None),
+        });
+        found.unwrap().map(|(number, row)| (number, row.updated_at))
+    }
 }
