@@ -27,7 +27,7 @@ use crate::store::{Facts, Row, SessionRef, StoreError, WriteTx};
 use super::{parse_row, raw, row_of, to_json};
 
 pub use conflict::{CONFLICTS, Conflict, Loser};
-pub use deletion::{Known, delete_messages, delete_session};
+pub use deletion::{Known, Missing, delete_messages, delete_session, forget_messages, row_print};
 pub(super) use messages::note_edit;
 pub use messages::{edited_here, is_same, print};
 

@@ -5,18 +5,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::{Bound, ControlFlow};
+use std::time::{Duration, Instant};
 
 use md5::{Digest as _, Md5};
 use tokio_postgres::types::Type;
 
 use crate::model::{Message, MessageId, SessionId, Timestamp};
-use crate::sessions::merge;
+use crate::sessions::merge::{self, Missing};
 use crate::store::notes::{self as keys, Base};
 use crate::store::{SessionRef, Store, StoreError, Touched};
 
 use super::SyncError;
 use super::link::Link;
-use super::notes;
+use super::notes::{self, Letter};
 use super::parcel::text;
 use super::statements::{get, own_print, print};
 use super::theirs::{self, MessagePrint};
@@ -46,8 +47,8 @@ struct There {
 /// In what a session differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Difference {
-    /// It is here alone; whether it was there once, and when it had changed last.
-    Here { session: SessionRef, was_there: bool, updated_at: Timestamp, messages: u64 },
+    /// It is here alone; whether all of it was there once, and the fingerprint of its row.
+    Here { session: SessionRef, was_there: bool, print: u128, messages: u64 },
     /// It is there alone, and this user's.
     There { id: String, user: String, messages: u64 },
     /// It has another title or other metadata.
@@ -59,8 +60,8 @@ pub(super) enum Difference {
 /// In what the messages of a session differ.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    /// Here alone, with their places.
-    pub(super) here: Vec<(MessageId, Timestamp)>,
+    /// Here alone.
+    pub(super) here: Vec<Missing>,
     /// There alone, or other texts of what was not edited here.
     pub(super) there: Vec<String>,
     /// Edited here, and another text there.
@@ -73,8 +74,8 @@ pub(super) struct Page {
     pub(super) differences: Vec<Difference>,
     /// Sessions and messages that are here.
     pub(super) rows: u64,
-    /// Sessions that are there.
-    pub(super) sessions: usize,
+    /// How long PostgreSQL took for it.
+    pub(super) took_there: Duration,
     /// The last session's id, if there may be more.
     pub(super) last: Option<String>,
 }
@@ -86,10 +87,12 @@ pub(super) async fn page(
     after: &str,
     limit: usize,
 ) -> Result<Page, SyncError> {
+    let began = Instant::now();
     let mut there = there(link, after, limit).await?;
+    let took_there = began.elapsed();
     let is_full = there.len() == limit;
     let last = there.last_key_value().map(|(id, _)| id.clone()).filter(|_| is_full);
-    let mut page = Page { last: last.clone(), sessions: there.len(), ..Page::default() };
+    let mut page = Page { last: last.clone(), took_there, ..Page::default() };
     let mut from = after.to_owned();
     loop {
         let sessions = store.read(|tx| tx.sessions_by_id(&from, READ))?;
@@ -166,13 +169,14 @@ fn compare(
     let session = session.clone();
     match there {
         None => {
-            let (was_there, messages) = (base.is_some(), sum.count);
+            let was_there = base.is_some() && !is_waiting(store, &session.id)?;
             let found = store.read(|tx| {
                 let found = tx.session(&session.id)?.filter(|it| it.number == session.number);
                 found.map(|found| tx.row(&found)).transpose()
             })?;
-            if let Some(updated_at) = found.map(|row| row.updated_at) {
-                differences.push(Difference::Here { session, was_there, updated_at, messages });
+            if let Some(print) = found.as_ref().map(merge::row_print) {
+                let messages = sum.count;
+                differences.push(Difference::Here { session, was_there, print, messages });
             }
         }
         Some(there) => {
@@ -203,6 +207,15 @@ fn sum(store: &Store, session: &SessionRef) -> Result<Option<Sum>, StoreError> {
     })?;
     let is_here = store.read(|tx| tx.session(&session.id))?;
     Ok(is_here.is_some_and(|found| found.number == session.number).then_some(sum))
+}
+
+/// Whether something of a session was set aside that may go there yet: it was held by somebody, or had
+/// no session there.
+fn is_waiting(store: &Store, id: &SessionId) -> Result<bool, StoreError> {
+    let letters = store.read(|tx| tx.notes(&notes::letter(id, None), &[], usize::MAX))?;
+    Ok(letters.iter().any(|(_, letter)| {
+        serde_json::from_slice::<Letter>(letter).is_ok_and(|letter| letter.may_go())
+    }))
 }
 
 /// The messages of a session that were refused there.
@@ -275,7 +288,10 @@ fn messages_of(
         Some(_) if is_edited => differs.edited.push((id.to_owned(), place)),
         Some(_) => differs.there.push(id.to_owned()),
         None if refused.contains(id) => {}
-        None => differs.here.extend(MessageId::parse(id).ok().map(|id| (id, place))),
+        None => {
+            let id = MessageId::parse(id).ok();
+            differs.here.extend(id.map(|id| (id, place, merge::print(content))));
+        }
     })?;
     differs.there.extend(there.into_keys());
     Ok(differs)

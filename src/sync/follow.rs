@@ -82,6 +82,10 @@ impl Replica {
         self.followed.log = self.store.log_id();
         self.followed.incarnation = incarnation;
         self.followed.from = if self.is_told_from(&now) { now } else { String::new() };
+        if !self.followed.from.is_empty() {
+            // From now on the outbox tells.
+            self.next_pull = self.next_pull.min(Instant::now() + LOOK);
+        }
         if (is_whole && (installed || !is_known))
             || (installed && taken > 0)
             || self.noted.elapsed() >= NOTE

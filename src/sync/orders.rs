@@ -16,9 +16,6 @@ use super::{Replica, SyncError};
 /// How many refused rows are sent again at once.
 const AGAIN: usize = 1000;
 
-/// The SQLSTATE of a row that another transaction holds.
-pub(super) const HELD: &str = "55P03";
-
 impl Replica {
     /// Does what `request` asks for; tells whether all is well then.
     pub(super) async fn obey(&mut self, link: &Link, request: &Request) -> Result<bool, SyncError> {
@@ -74,7 +71,7 @@ impl Replica {
 
     /// Sends again what was only held by somebody else.
     pub(super) async fn retry_held(&mut self, link: &Link) -> Result<(), SyncError> {
-        self.send_again(link, |letter| letter.state == HELD).await.map(drop)
+        self.send_again(link, |letter| letter.state == notes::HELD).await.map(drop)
     }
 
     /// Sends again the refused rows that are `wanted`; gives how many those were.

@@ -179,7 +179,7 @@ async fn read(
 }
 
 async fn take(taker: &Taker<'_>, page: Page) -> Result<Taken, SyncError> {
-    let mut rows = taker.delete_messages(page.messages_gone, true).await?;
+    let mut rows = taker.delete_messages(page.messages_gone).await?;
     for (id, at) in page.sessions_gone {
         rows += taker.delete_session(id, Known::ByTime(at)).await?;
     }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::model::{MessageId, SessionId, Timestamp};
-use crate::sessions::merge::{self, Known, Merged, TheirMessage, TheirSession};
-use crate::store::{ReadTx, Store, StoreError, Touched, WriteTx, notes as keys};
+use crate::sessions::merge::{self, Known, Merged, Missing, TheirMessage, TheirSession};
+use crate::store::{ReadTx, SessionRef, Store, StoreError, Touched, WriteTx, notes as keys};
 
 use super::SyncError;
 use super::link::Link;
@@ -189,21 +189,33 @@ impl Taker<'_> {
         Ok(taken)
     }
 
-    /// Deletes messages here that were deleted there; `is_known` says that somebody did, and it is not
-    /// just that they are missing.
+    /// Deletes messages here that somebody deleted there.
     pub(super) async fn delete_messages(
         &self,
         gone: HashMap<SessionId, Vec<MessageId>>,
-        is_known: bool,
     ) -> Result<u64, SyncError> {
         let mut rows = 0;
-        let mut pieces = Vec::new();
         for (session, ids) in &gone {
-            pieces.extend(ids.chunks(WRITE_ROWS).map(|ids| (session.clone(), ids.to_vec())));
+            for ids in ids.chunks(WRITE_ROWS) {
+                let (session, ids) = (session.clone(), ids.to_vec());
+                let work = move |tx: &mut WriteTx<'_>| merge::delete_messages(tx, &session, &ids);
+                rows += self.store.write_patiently("merge_deletions", work).await?;
+            }
         }
-        for (session, ids) in pieces {
+        Ok(rows)
+    }
+
+    /// Deletes messages here that are missing there, of this session.
+    pub(super) async fn forget_messages(
+        &self,
+        session: &SessionRef,
+        missing: &[Missing],
+    ) -> Result<u64, SyncError> {
+        let mut rows = 0;
+        for missing in missing.chunks(WRITE_ROWS) {
+            let (id, number, missing) = (session.id.clone(), session.number, missing.to_vec());
             let work =
-                move |tx: &mut WriteTx<'_>| merge::delete_messages(tx, &session, &ids, is_known);
+                move |tx: &mut WriteTx<'_>| merge::forget_messages(tx, (&id, number), &missing);
             rows += self.store.write_patiently("merge_deletions", work).await?;
         }
         Ok(rows)

@@ -4,6 +4,7 @@
 //! none. Comparing both sides finds the rest: what was committed late, or tells no time or a wrong one,
 //! and what was deleted.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -30,10 +31,10 @@ const LOOK_TIMES: u32 = 4;
 /// transaction began, or the one of another machine's clock.
 const OVERLAP: Duration = Duration::from_mins(1);
 
-/// How many rows are looked up in one go, as a commit waits for that...
-const READ: usize = 50;
-/// ...and taken at once.
-const TAKE: usize = 500;
+/// How many rows are looked up in one go, as a commit waits for that, and taken at once...
+const PIECE: usize = 50;
+/// ...and for how long it goes on with them, the newest first, before it is looked again.
+const TAKE: Duration = Duration::from_millis(500);
 
 /// What is known of what was written lately.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ struct Written {
     print: u128,
     /// When it was created, if that is known.
     at: Option<i64>,
+    /// When it was put there, or changed.
+    changed_at: i64,
 }
 
 impl Recent {
@@ -80,37 +83,50 @@ impl Recent {
     /// Takes what was written lately and is not here, or was changed.
     pub(super) async fn take(&mut self, taker: &Taker<'_>) -> Result<Taken, SyncError> {
         let began = Instant::now();
-        let mut rows = read(taker.link, self.looked.elapsed() + OVERLAP).await?;
+        let rows = read(taker.link, self.looked.elapsed() + OVERLAP).await?;
         self.next = Instant::now() + LOOK.max(began.elapsed() * LOOK_TIMES);
-        let seen: HashSet<_> = rows.iter().map(Written::key).collect();
-        rows.retain(|row| !self.seen.contains(&row.key()));
-        let mut outcome = Taken::default();
-        for piece in rows.chunks(TAKE) {
-            outcome.add(taker.take(wanted(taker.store, piece).await?).await?);
+        let (mut new, mut seen) = (Vec::new(), HashSet::new());
+        for row in rows {
+            let key = row.key();
+            if self.seen.contains(&key) {
+                seen.insert(key);
+            } else {
+                new.push(row);
+            }
         }
-        (self.looked, self.seen) = (began, seen);
+        new.sort_unstable_by_key(|row| Reverse(row.changed_at));
+        let (mut outcome, mut pieces) = (Taken::default(), new.chunks(PIECE));
+        let until = Instant::now() + TAKE;
+        for piece in pieces.by_ref() {
+            outcome.add(taker.take(wanted(taker.store, piece)?).await?);
+            seen.extend(piece.iter().map(Written::key));
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        if pieces.next().is_none() {
+            self.looked = began;
+        }
+        self.seen = seen;
         Ok(outcome)
     }
 }
 
 /// What of `rows` is not here as it is there.
-async fn wanted(store: &Store, rows: &[Written]) -> Result<Wanted, StoreError> {
+fn wanted(store: &Store, rows: &[Written]) -> Result<Wanted, StoreError> {
     let mut wanted = Wanted::default();
-    for piece in rows.chunks(READ) {
-        let find = |tx: ReadTx<'_>| piece.iter().map(|row| row.find(tx)).collect();
-        let found: Vec<Found> = store.read(find)?;
-        for (row, found) in piece.iter().zip(found) {
-            match (&row.message, found) {
-                (_, Found::Same) => {}
-                (Some(_), Found::Stored(json)) if row.says(&json) => {}
-                (Some(message), Found::Stored(_) | Found::Other) => {
-                    wanted.messages.insert(message.clone());
-                }
-                // All that was said in it comes with it.
-                _ => _ = wanted.sessions.insert(row.session.clone()),
+    let find = |tx: ReadTx<'_>| rows.iter().map(|row| row.find(tx)).collect();
+    let found: Vec<Found> = store.read(find)?;
+    for (row, found) in rows.iter().zip(found) {
+        match (&row.message, found) {
+            (_, Found::Same) => {}
+            (Some(_), Found::Stored(json)) if row.says(&json) => {}
+            (Some(message), Found::Stored(_) | Found::Other) => {
+                wanted.messages.insert(message.clone());
             }
+            // All that was said in it comes with it.
+            _ => _ = wanted.sessions.insert(row.session.clone()),
         }
-        tokio::task::yield_now().await;
     }
     Ok(wanted)
 }
@@ -129,8 +145,8 @@ enum Found {
 
 impl Written {
     fn of(row: &Row) -> Result<Self, SyncError> {
-        let (session, message, at) = (get(row, 0)?, get(row, 1)?, get(row, 3)?);
-        Ok(Self { session, message, print: print(get(row, 2)?), at })
+        let (session, message, print) = (get(row, 0)?, get(row, 1)?, print(get(row, 2)?));
+        Ok(Self { session, message, print, at: get(row, 3)?, changed_at: get(row, 4)? })
     }
 
     fn key(&self) -> u128 {
@@ -189,10 +205,14 @@ async fn read(link: &Link, time: Duration) -> Result<Vec<Written>, SyncError> {
         own_print!(),
         ", ",
         micros_of!("s.created_at"),
+        ", ",
+        micros_of!("s.updated_at"),
         " from chat_sessions s where ",
         lately!("s.updated_at"),
         " order by s.updated_at desc limit 5000) union all",
         " (select m.session_id::text, m.message_id::text, md5(m.content), ",
+        micros_of!("m.created_at"),
+        ", ",
         micros_of!("m.created_at"),
         " from chat_messages m where ",
         lately!("m.created_at"),

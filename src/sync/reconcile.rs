@@ -1,10 +1,10 @@
 //! Making both sides the same where a comparison shows that they are not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use crate::model::{MessageId, SessionId, Timestamp};
-use crate::sessions::merge::Known;
+use crate::model::{MessageId, SessionId};
+use crate::sessions::merge::{self, Known};
 use crate::store::{SessionRef, Store, StoreError, Touched, notes as keys};
 
 use super::SyncError;
@@ -39,9 +39,9 @@ pub(super) struct Reconciled {
 /// Rows that are missing there.
 #[derive(Debug, Default)]
 struct Gone {
-    /// With when they had changed last.
-    sessions: Vec<(SessionRef, Timestamp)>,
-    messages: HashMap<SessionId, Vec<MessageId>>,
+    /// With the fingerprints of their rows.
+    sessions: Vec<(SessionRef, u128)>,
+    messages: Vec<(SessionRef, Vec<merge::Missing>)>,
     rows: u64,
 }
 
@@ -52,34 +52,38 @@ pub(super) fn is_too_many(gone: u64, known: u64) -> bool {
     gone > A_FEW && gone.saturating_mul(10) > known
 }
 
-/// How many sessions to compare at once, so that a page takes no longer than it must.
+/// How many sessions to compare at once, so that nothing else waits for longer than it must.
 #[derive(Debug)]
 pub(super) struct Pace {
     limit: usize,
-    /// The least that one session took so far, in seconds.
+    /// The least that PostgreSQL took for a page of late, in seconds: to look through the whole table,
+    /// where there is no index, which smaller pages would do more often.
     least: f64,
 }
 
 impl Pace {
     const SESSIONS_MIN: usize = 100;
-    /// About how long a page takes, in which nothing else is looked at.
-    const TIME: Duration = Duration::from_millis(500);
+    /// About how long a page takes at least, in seconds.
+    const TIME: f64 = 0.25;
 
-    /// As many as may be.
     pub(super) fn new() -> Self {
-        Self { limit: compare::PAGE, least: f64::INFINITY }
+        Self { limit: 1000, least: f64::INFINITY }
     }
 
-    /// After a page of so many sessions that `took` so long.
-    fn follow(&mut self, sessions: usize, took: Duration) {
-        let of_one = took.as_secs_f64() / f64::from(u32::try_from(sessions.max(1)).unwrap_or(1));
-        self.least = self.least.min(of_one);
-        // Where a page looks through the whole table, more of them take more time and not less.
-        let is_too_small = of_one > 1.5 * self.least && sessions >= self.limit;
-        if is_too_small || took < Self::TIME / 3 {
+    /// A comparison begins: it may take longer now than it did.
+    fn begin(&mut self) {
+        self.least *= 1.25;
+    }
+
+    /// After a page for which PostgreSQL `took_there` so long, and all that `took` so long; `is_full` if
+    /// there are more.
+    fn follow(&mut self, is_full: bool, took_there: Duration, took: Duration) {
+        self.least = self.least.min(took_there.as_secs_f64());
+        let (least, took) = (self.least.max(Self::TIME / 2.0), took.as_secs_f64());
+        if is_full && took < 1.5 * least {
             self.limit = (self.limit * 2).min(compare::PAGE);
-        } else if took > Self::TIME {
-            self.limit = (sessions.min(self.limit) / 2).max(Self::SESSIONS_MIN);
+        } else if took > 3.0 * least {
+            self.limit = (self.limit / 2).max(Self::SESSIONS_MIN);
         }
     }
 }
@@ -116,7 +120,7 @@ impl Hands<'_> {
         // Only looking at what was written lately must not wait for long.
         let limit = if self.taker.installed { compare::PAGE } else { self.pace.limit };
         let page = compare::page(link, store, after, limit).await?;
-        self.pace.follow(page.sessions, began.elapsed());
+        self.pace.follow(page.last.is_some(), page.took_there, began.elapsed());
         reconciled.looked += began.elapsed();
         reconciled.known += page.rows;
         self.taker.progress.into_iter().for_each(|progress| progress.add(page.rows));
@@ -134,6 +138,7 @@ pub(super) async fn reconcile(
 ) -> Result<Reconciled, SyncError> {
     let (mut reconciled, mut gone) = (Reconciled::default(), Gone::default());
     let (mut after, mut on_its_way) = (String::new(), OnItsWay::after(looked));
+    hands.pace.begin();
     loop {
         // Before a page is read: what is put there and taken later would look deleted there.
         reconciled.taken += hands.look().await?;
@@ -158,9 +163,11 @@ pub(super) async fn reconcile(
         hands.recent.forget();
     }
     let taker = &hands.taker;
-    reconciled.taken += taker.delete_messages(gone.messages, false).await?;
-    for (session, updated_at) in gone.sessions {
-        let known = Known::ByAbsence(session.number, updated_at);
+    for (session, missing) in gone.messages {
+        reconciled.taken += taker.forget_messages(&session, &missing).await?;
+    }
+    for (session, print) in gone.sessions {
+        let known = Known::ByAbsence(session.number, print);
         reconciled.taken += taker.delete_session(session.id, known).await?;
     }
     Ok(reconciled)
@@ -174,17 +181,17 @@ struct Work {
     take: Vec<(String, u64)>,
     own: Vec<SessionRef>,
     messages: Vec<SessionRef>,
-    /// With when they had changed last, and how many rows they are.
-    gone: Vec<(SessionRef, Timestamp, u64)>,
+    /// With the fingerprints of their rows, and how many rows they are.
+    gone: Vec<(SessionRef, u128, u64)>,
 }
 
 impl Work {
     fn add(&mut self, difference: Difference, missing: Missing) {
         match difference {
-            Difference::Here { session, was_there: true, updated_at, messages }
+            Difference::Here { session, was_there: true, print, messages }
                 if missing == Missing::Deleted =>
             {
-                self.gone.push((session, updated_at, messages + 1));
+                self.gone.push((session, print, messages + 1));
             }
             Difference::Here { session, .. } => self.send.push(session),
             Difference::There { id, messages, .. } => self.take.push((id, messages)),
@@ -201,9 +208,9 @@ impl Work {
         (missing, gone): (Missing, &mut Gone),
     ) -> Result<(), SyncError> {
         let (link, store) = (hands.taker.link, hands.taker.store);
-        for (session, updated_at, rows) in self.gone {
+        for (session, print, rows) in self.gone {
             gone.rows += rows;
-            gone.sessions.push((session, updated_at));
+            gone.sessions.push((session, print));
         }
         let mut outcome = Taken::default();
         for part in wholes(&self.take, |(_, messages)| *messages) {
@@ -213,6 +220,7 @@ impl Work {
             outcome.rows += hands.look().await?;
         }
         for session in self.send {
+            outcome.rows += hands.look().await?;
             hands.sender.send(compare::whole(store, &session)?).await?;
         }
         let mut wanted = Wanted::default();
@@ -238,12 +246,11 @@ impl Work {
                 }
             }
             if missing == Missing::Lost {
-                outcome.again.extend(differs.here.into_iter().map(|(_, place)| touch(place)));
+                outcome.again.extend(differs.here.into_iter().map(|(_, place, _)| touch(place)));
             } else if !differs.here.is_empty() && !on_its_way.some.contains(&session.id) {
                 // Else it may have been said since both sides were found to differ.
                 gone.rows += u64::try_from(differs.here.len()).unwrap_or(u64::MAX);
-                let ids = differs.here.into_iter().map(|(id, _)| id).collect();
-                gone.messages.insert(session.id, ids);
+                gone.messages.push((session, differs.here));
             }
         }
         outcome.add(hands.taker.take(wanted).await?);
@@ -325,30 +332,35 @@ impl OnItsWay {
 mod tests {
     use super::*;
 
+    /// Compares so many sessions, where each page and each session takes so many seconds; gives how long
+    /// it took, and the longest page of it.
+    fn compared(pace: &mut Pace, sessions: u32, (of_page, of_session): (f64, f64)) -> (f64, f64) {
+        pace.begin();
+        let (mut left, mut all, mut longest) = (sessions, 0.0, 0.0_f64);
+        while left > 0 {
+            let now = left.min(pace.limit.try_into().unwrap());
+            left -= now;
+            let there = of_page + of_session * f64::from(now) / 4.0;
+            let took = of_page + of_session * f64::from(now);
+            let [there, all_of_it] = [there, took].map(Duration::from_secs_f64);
+            pace.follow(left > 0, there, all_of_it);
+            (all, longest) = (all + took, longest.max(took));
+        }
+        (all, longest)
+    }
+
     #[test]
     fn pages_are_short_unless_each_looks_through_the_whole_table() {
-        for (of_page, of_session) in [(0.01, 0.0004), (0.0, 0.01), (1.0, 0.0004), (20.0, 0.000_01)]
-        {
+        for times in [(0.0, 0.0001), (0.2, 0.0004), (2.5, 0.0004), (20.0, 0.0001)] {
             let mut pace = Pace::new();
-            let mut took = |sessions: usize| {
-                let secs = of_page + of_session * f64::from(u32::try_from(sessions).unwrap());
-                pace.follow(sessions, Duration::from_secs_f64(secs));
-                (pace.limit, secs)
-            };
-            let mut limit = compare::PAGE;
-            for _ in 0..20 {
-                (limit, _) = took(limit);
+            for sessions in [10, 3_000, 10_040, 100_000, 100_000, 100_000] {
+                compared(&mut pace, sessions, times);
             }
-            // A table of a hundred thousand sessions.
-            let (mut left, mut all, mut longest) = (100_000, 0.0, 0.0_f64);
-            while left > 0 {
-                let (next, secs) = took(limit.min(left));
-                left -= limit.min(left);
-                (limit, all, longest) = (next, all + secs, longest.max(secs));
-            }
-            let of_pages = 10.0 * of_page + 100_000.0 * of_session;
-            assert!(all < 3.0 * of_pages, "{all} s, and {of_pages} with the largest pages");
-            assert!(longest < 1.1 || of_page >= 1.0, "{longest} s for a page");
+            let (all, longest) = compared(&mut pace, 100_000, times);
+            let (of_page, of_session) = times;
+            let with_the_largest = 10.0 * of_page + 100_000.0 * of_session;
+            assert!(all < 3.0 * with_the_largest, "{all} s instead of {with_the_largest}");
+            assert!(longest < 1.0 + 4.0 * of_page, "{longest} s for a page");
         }
     }
 

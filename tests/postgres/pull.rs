@@ -72,16 +72,27 @@ fn what_is_new_on_bare_tables_does_not_wait_for_a_comparison_of_all() {
     let mut express = scene.express();
     let messages = figure(10_000, 1_000_000);
     express.fill(messages.try_into().unwrap(), 1);
+    let filled = Instant::now();
     within(A_WHILE, "all of it is here", || {
         let sessions = scene.node.sessions("user-0");
         let here: u64 = sessions.iter().map(|it| it["messageCount"].as_u64().unwrap()).sum();
         if here == messages { Ok(()) } else { Err(here) }
     });
+    let lag = |scene: &Scene| {
+        let status = scene.node.status();
+        status["pullLagMs"].as_u64().map_or(Duration::MAX, Duration::from_millis)
+    };
+    within(A_WHILE, "both sides were compared since", || match lag(&scene) {
+        lag if lag < filled.elapsed() => Ok(()),
+        lag => Err(format!("{lag:?} ago")),
+    });
     let (mut rounds, mut uncompared, mut slowest) = (0, 0, Duration::ZERO);
-    let (mut lag, mut was_compared) = (Duration::MAX, false);
+    let (mut before, mut was_compared) = (Duration::MAX, false);
     let mut events = scene.node.follow("ann");
     // Through a comparison, and until there was time for many.
+    let began = Instant::now();
     while rounds < 10 || !was_compared {
+        assert!(began.elapsed() < A_WHILE, "both sides are not compared any more");
         let (session, text) = (format!("new-{rounds}"), format!("message {rounds}"));
         let began = Instant::now();
         express.create("ann", &session, "hello");
@@ -97,8 +108,8 @@ fn what_is_new_on_bare_tables_does_not_wait_for_a_comparison_of_all() {
         let compared =
             scene.node.status()["pullLagMs"].as_u64().map(Duration::from_millis).unwrap();
         uncompared += u32::from(compared > began.elapsed());
-        was_compared |= rounds > 0 && compared < lag;
-        (rounds, lag) = (rounds + 1, compared);
+        was_compared |= rounds > 0 && compared < before;
+        (rounds, before) = (rounds + 1, compared);
         events.wait_for(&text);
     }
     println!("beside {messages} messages, what was done there was here within {slowest:?}");

@@ -1,22 +1,25 @@
 //! Taking in what was deleted elsewhere.
 
+use std::borrow::Cow;
 use std::ops::{Bound, ControlFlow};
+
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{MessageId, SessionId, Timestamp};
 use crate::sessions::edit_message::find;
 use crate::sessions::{parse_message, parse_row, raw, to_json};
-use crate::store::{Facts, NewMessage, Row, SessionRef, StoreError, WriteTx, notes};
+use crate::store::{Facts, NewMessage, Row, SessionRef, StoreError, StoredMessage, WriteTx, notes};
 
-use super::{TheirSession, recounted};
+use super::{TheirSession, print, recounted};
 
 /// How the deletion of a session is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     /// It was deleted at this time, after which its messages live on.
     ByTime(Timestamp),
-    /// Without a word: it was not there any more when it had this number here, and had changed last at
-    /// this time. What was made or changed here since lives.
-    ByAbsence(u64, Timestamp),
+    /// Without a word: it was not there any more when it had this number here, and a row with this
+    /// [`row_print`]. What was made or changed here since lives.
+    ByAbsence(u64, u128),
 }
 
 /// Deletes a session that was deleted elsewhere. Gives how many rows are gone.
@@ -34,8 +37,8 @@ pub fn delete_session(
     let row = tx.row(&session)?;
     let at = match known {
         Known::ByTime(at) => at,
-        Known::ByAbsence(number, updated_at) => {
-            let is_same = (session.number, row.updated_at) == (number, updated_at);
+        Known::ByAbsence(number, print) => {
+            let is_same = (session.number, row_print(&row)) == (number, print);
             return if is_same { forget(tx, &session, &row) } else { Ok(0) };
         }
     };
@@ -72,8 +75,12 @@ fn forget(tx: &mut WriteTx<'_>, session: &SessionRef, row: &Row) -> Result<u64, 
     Ok(1)
 }
 
-/// Deletes messages that were deleted elsewhere; gives how many of them were here. `is_known` says
-/// that somebody did, and it is not just that they are missing.
+/// A fingerprint of a session's row: another after whatever was done with the session.
+pub fn row_print(row: &Row) -> u128 {
+    xxh3_128(&row.json)
+}
+
+/// Deletes messages that somebody deleted elsewhere; gives how many of them were here.
 ///
 /// # Errors
 /// [`StoreError`]
@@ -81,7 +88,6 @@ pub fn delete_messages(
     tx: &mut WriteTx<'_>,
     session_id: &SessionId,
     ids: &[MessageId],
-    is_known: bool,
 ) -> Result<u64, StoreError> {
     let Some(session) = tx.session(session_id)? else {
         return Ok(0);
@@ -92,24 +98,62 @@ pub fn delete_messages(
             continue;
         };
         let at = tx.now().max(tx.row(&session)?.updated_at.next());
-        if is_known {
-            // Sent too, as it may have been sent there again since.
-            tx.remove_message(&session, id, &message, at);
-        } else {
-            tx.mirrored(|tx| {
-                tx.remove_message(&session, id, &message, at);
-                Ok::<_, StoreError>(())
-            })?;
-            tx.put_note(&notes::message_gone(session_id, id), None);
-        }
+        // Sent too, as it may have been sent there again since.
+        tx.remove_message(&session, id, &message, at);
         gone += 1;
     }
-    if gone > 0 {
+    recount(tx, &session, gone)
+}
+
+/// A message that is missing elsewhere: its id, and the place and the fingerprint of the text that it
+/// had here then.
+pub type Missing = (MessageId, Timestamp, u128);
+
+/// Deletes messages that are missing elsewhere, of the session that had this number; what was saved or
+/// edited here since lives. Gives how many of them were here.
+///
+/// # Errors
+/// [`StoreError`]
+pub fn forget_messages(
+    tx: &mut WriteTx<'_>,
+    (session_id, number): (&SessionId, u64),
+    missing: &[Missing],
+) -> Result<u64, StoreError> {
+    let Some(session) = tx.session(session_id)?.filter(|session| session.number == number) else {
+        return Ok(0);
+    };
+    let mut gone = 0;
+    for (id, place, text) in missing {
+        let Ok(message) = find(tx.message(&session, id)?, &session, id) else {
+            continue;
+        };
+        if (message.place, print_of(&session, &message)?) != (*place, *text) {
+            continue;
+        }
         let at = tx.now().max(tx.row(&session)?.updated_at.next());
+        tx.mirrored(|tx| {
+            tx.remove_message(&session, id, &message, at);
+            Ok::<_, StoreError>(())
+        })?;
+        tx.put_note(&notes::message_gone(session_id, id), None);
+        gone += 1;
+    }
+    recount(tx, &session, gone)
+}
+
+fn print_of(session: &SessionRef, message: &StoredMessage) -> Result<u128, StoreError> {
+    let content = parse_message(session, &message.json)?.content;
+    Ok(print(&serde_json::from_str::<Cow<'_, str>>(content.get()).unwrap_or_default()))
+}
+
+/// Has the session's row follow from its messages after so many of them are `gone`; gives how many.
+fn recount(tx: &mut WriteTx<'_>, session: &SessionRef, gone: u64) -> Result<u64, StoreError> {
+    if gone > 0 {
+        let at = tx.now().max(tx.row(session)?.updated_at.next());
         let fewer = i64::try_from(gone).unwrap_or(i64::MAX);
-        let row = recounted(tx, &session, -fewer, at)?;
+        let row = recounted(tx, session, -fewer, at)?;
         // Sent too: nobody there counts what is deleted.
-        tx.follow_messages(&session, row);
+        tx.follow_messages(session, row);
     }
     Ok(gone)
 }
@@ -206,44 +250,78 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn what_is_missing_there_is_deleted_unless_something_was_done_with_it_since() {
+    fn ann() -> UserId {
+        UserId::parse("ann").unwrap()
+    }
+
+    async fn store_with_a_session(id: &SessionId) -> Store {
         let store = Store::in_memory(Clock::new(|| Timestamp::from_micros(1))).unwrap();
-        let (ann, id) = (UserId::parse("ann").unwrap(), SessionId::parse("s").unwrap());
         let new = NewSession { id: Some(id.clone()), ..NewSession::default() };
-        sessions::create(&store, ann.clone(), new, None).await.unwrap();
-        let found = || seen(&store, &id);
-        let delete = async |(number, updated_at)| {
-            let (id, known) = (id.clone(), Known::ByAbsence(number, updated_at));
-            store.write("delete", move |tx| delete_session(tx, &id, known)).await.unwrap()
-        };
-        let before = found().unwrap();
+        sessions::create(&store, ann(), new, None).await.unwrap();
+        store
+    }
+
+    async fn say(store: &Store, session: &SessionId, id: &str, text: &str) {
         let draft = Draft {
-            session_id: id.clone(),
-            id: None,
+            session_id: session.clone(),
+            id: Some(MessageId::parse(id).unwrap()),
             role: Role::User,
-            content: Content::parse("content", "hello".to_owned()).unwrap(),
+            content: Content::parse("content", text.to_owned()).unwrap(),
             parts: None,
             parent_id: None,
             metadata: None,
             seen: None,
             seen_count: None,
         };
-        sessions::save_message(&store, ann, draft, None).await.unwrap();
-
-        assert_eq!(delete(before).await, 0, "something was said in it");
-        let now = found().unwrap();
-        assert_eq!(delete((now.0 + 1, now.1)).await, 0, "it was made again");
-        assert_eq!(delete(now).await, 1);
-        assert_eq!(found(), None);
+        sessions::save_message(store, ann(), draft, None).await.unwrap();
     }
 
-    /// The number of the session of that id, and when it changed last.
-    fn seen(store: &Store, id: &SessionId) -> Option<(u64, Timestamp)> {
+    /// The number of the session of that id, and the fingerprint of its row.
+    fn seen(store: &Store, id: &SessionId) -> Option<(u64, u128)> {
         let found = store.read(|tx| match tx.session(id)? {
             Some(session) => Ok::<_, StoreError>(Some((session.number, tx.row(&session)?))),
             None => Ok(None),
         });
-        found.unwrap().map(|(number, row)| (number, row.updated_at))
+        found.unwrap().map(|(number, row)| (number, row_print(&row)))
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_there_is_deleted_unless_something_was_done_with_it_since() {
+        let id = SessionId::parse("s").unwrap();
+        let store = store_with_a_session(&id).await;
+        let delete = async |(number, row)| {
+            let (id, known) = (id.clone(), Known::ByAbsence(number, row));
+            store.write("delete", move |tx| delete_session(tx, &id, known)).await.unwrap()
+        };
+        let before = seen(&store, &id).unwrap();
+        say(&store, &id, "m", "hello").await;
+
+        assert_eq!(delete(before).await, 0, "something was said in it");
+        let now = seen(&store, &id).unwrap();
+        assert_eq!(delete((now.0 + 1, now.1)).await, 0, "it was made again");
+        assert_eq!(delete(now).await, 1);
+        assert_eq!(seen(&store, &id), None);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_missing_there_is_deleted_unless_it_is_another_by_now() {
+        let id = SessionId::parse("s").unwrap();
+        let store = store_with_a_session(&id).await;
+        say(&store, &id, "m", "hello").await;
+        let (number, _) = seen(&store, &id).unwrap();
+        let message = MessageId::parse("m").unwrap();
+        let stored = store.read(|tx| tx.message(&tx.session(&id)?.unwrap(), &message));
+        let place = stored.unwrap().unwrap().place;
+        let forget = async |number, place, text| {
+            let (id, missing) = (id.clone(), [(message.clone(), place, print(text))]);
+            let work = move |tx: &mut WriteTx<'_>| forget_messages(tx, (&id, number), &missing);
+            store.write("forget", work).await.unwrap()
+        };
+
+        assert_eq!(forget(number + 1, place, "hello").await, 0, "its session was made again");
+        assert_eq!(forget(number, place.next(), "hello").await, 0, "it was saved again");
+        assert_eq!(forget(number, place, "hullo").await, 0, "it was edited");
+        assert_eq!(forget(number, place, "hello").await, 1);
+        assert_eq!(forget(number, place, "hello").await, 0, "it is gone");
     }
 }
