@@ -44,11 +44,22 @@ struct There {
     messages: Sum,
 }
 
+/// What of a session was set aside when it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// Nothing, or some of its messages.
+    Nothing,
+    /// Itself was refused.
+    Refused,
+    /// Something that somebody else held there, so that it is tried again.
+    Held,
+}
+
 /// In what a session differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Difference {
-    /// It is here alone; whether all of it was there once, and the fingerprint of its row.
-    Here { session: SessionRef, was_there: bool, print: u128, messages: u64 },
+    /// It is here alone; whether it was there once, and the fingerprint of its row.
+    Here { session: SessionRef, was_there: bool, aside: Aside, print: u128, messages: u64 },
     /// It is there alone, and this user's.
     There { id: String, user: String, messages: u64 },
     /// It has another title or other metadata.
@@ -169,14 +180,14 @@ fn compare(
     let session = session.clone();
     match there {
         None => {
-            let was_there = base.is_some() && !is_waiting(store, &session.id)?;
+            let (was_there, aside) = (base.is_some(), aside(store, &session.id)?);
             let found = store.read(|tx| {
                 let found = tx.session(&session.id)?.filter(|it| it.number == session.number);
                 found.map(|found| tx.row(&found)).transpose()
             })?;
-            if let Some(print) = found.as_ref().map(merge::row_print) {
+            if let Some(print) = found.map(|row| merge::row_print(&row.json)) {
                 let messages = sum.count;
-                differences.push(Difference::Here { session, was_there, print, messages });
+                differences.push(Difference::Here { session, was_there, aside, print, messages });
             }
         }
         Some(there) => {
@@ -198,7 +209,7 @@ fn compare(
 fn sum(store: &Store, session: &SessionRef) -> Result<Option<Sum>, StoreError> {
     let mut sum = Sum::default();
     let refused = refused(store, &session.id)?;
-    each_message(store, session, |_, id, content, _| {
+    each_message(store, session, |_, id, (content, _), _| {
         if !refused.contains(id) {
             let hash = Md5::digest([id.as_bytes(), &[1], content.as_bytes()].concat());
             let first = hash.first_chunk::<4>().map_or(0, |bytes| u32::from_be_bytes(*bytes));
@@ -209,13 +220,19 @@ fn sum(store: &Store, session: &SessionRef) -> Result<Option<Sum>, StoreError> {
     Ok(is_here.is_some_and(|found| found.number == session.number).then_some(sum))
 }
 
-/// Whether something of a session was set aside that may go there yet: it was held by somebody, or had
-/// no session there.
-fn is_waiting(store: &Store, id: &SessionId) -> Result<bool, StoreError> {
-    let letters = store.read(|tx| tx.notes(&notes::letter(id, None), &[], usize::MAX))?;
-    Ok(letters.iter().any(|(_, letter)| {
-        serde_json::from_slice::<Letter>(letter).is_ok_and(|letter| letter.may_go())
-    }))
+fn aside(store: &Store, id: &SessionId) -> Result<Aside, StoreError> {
+    let own = notes::letter(id, None);
+    let letters = store.read(|tx| tx.notes(&own, &[], usize::MAX))?;
+    let is_held = |letter: &[u8]| {
+        serde_json::from_slice::<Letter>(letter).is_ok_and(|letter| letter.state == notes::HELD)
+    };
+    Ok(if letters.iter().any(|(_, letter)| is_held(letter)) {
+        Aside::Held
+    } else if letters.iter().any(|(key, _)| *key == own) {
+        Aside::Refused
+    } else {
+        Aside::Nothing
+    })
 }
 
 /// The messages of a session that were refused there.
@@ -225,16 +242,16 @@ fn refused(store: &Store, id: &SessionId) -> Result<HashSet<String>, StoreError>
     Ok(messages.map(|id| id.to_string()).collect())
 }
 
-/// Shows `each` all messages of a session: place, id, text, and whether it was edited.
+/// Shows `each` all messages of a session: place, id, text and row, and whether it was edited.
 fn each_message(
     store: &Store,
     session: &SessionRef,
-    mut each: impl FnMut(Timestamp, &str, &str, bool),
+    mut each: impl FnMut(Timestamp, &str, (&str, &[u8]), bool),
 ) -> Result<(), StoreError> {
     let mut show = |place, json: &[u8]| {
         let message: Message<'_> = serde_json::from_slice(json).ok()?;
         let (id, content) = (text(&message.id)?, text(&message.content)?);
-        each(place, &id, &content, message.edited_at.is_some());
+        each(place, &id, (&content, json), message.edited_at.is_some());
         Some(())
     };
     let of = (&session.user_id, session.number);
@@ -283,14 +300,14 @@ fn messages_of(
         there.into_iter().map(|message| (message.id, message.print)).collect();
     let refused = refused(store, &session.id)?;
     let mut differs = Messages::default();
-    each_message(store, session, |place, id, content, is_edited| match there.remove(id) {
+    each_message(store, session, |place, id, (content, json), is_edited| match there.remove(id) {
         Some(theirs) if theirs == merge::print(content) => {}
         Some(_) if is_edited => differs.edited.push((id.to_owned(), place)),
         Some(_) => differs.there.push(id.to_owned()),
         None if refused.contains(id) => {}
         None => {
             let id = MessageId::parse(id).ok();
-            differs.here.extend(id.map(|id| (id, place, merge::print(content))));
+            differs.here.extend(id.map(|id| (id, place, merge::row_print(json))));
         }
     })?;
     differs.there.extend(there.into_keys());

@@ -44,18 +44,8 @@ pub(super) struct Letter {
     pub(super) own_at: u64,
 }
 
-impl Letter {
-    /// Whether it may be taken there without anybody's doing: somebody else held it, or its session was
-    /// not there.
-    pub(super) fn may_go(&self) -> bool {
-        [HELD, NO_SESSION].contains(&self.state.as_str())
-    }
-}
-
 /// The SQLSTATE of a row that another transaction holds.
 pub(super) const HELD: &str = "55P03";
-/// That of a message whose session is not there.
-const NO_SESSION: &str = "23503";
 
 pub(super) const SENT: &[u8] = b"Rsent";
 pub(super) const FOLLOWED: &[u8] = b"Rfollowed";

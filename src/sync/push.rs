@@ -193,8 +193,11 @@ impl Sender<'_> {
                     let why = "the session is another user's there";
                     notes.letters.push(letter_of_session(row, "23505", why));
                 }
-                // It was deleted there.
-                None if row.base.is_some() => {}
+                // It was deleted there: nothing of it waits any more.
+                None if row.base.is_some() => {
+                    let key = notes::letter(&row.id, None);
+                    notes.letters.extend(row.has_letter.then_some((key, None)));
+                }
                 None => {
                     let why = "it did not keep the session: see its triggers";
                     notes.letters.push(letter_of_session(row, "", why));

@@ -31,9 +31,9 @@ const LOOK_TIMES: u32 = 4;
 /// transaction began, or the one of another machine's clock.
 const OVERLAP: Duration = Duration::from_mins(1);
 
-/// How many rows are looked up in one go, as a commit waits for that, and taken at once...
+/// How many rows are looked up in one go, which a commit may wait for, and then taken...
 const PIECE: usize = 50;
-/// ...and for how long it goes on with them, the newest first, before it is looked again.
+/// ...and for about how long that goes on, the newest first, before it is looked again.
 const TAKE: Duration = Duration::from_millis(500);
 
 /// What is known of what was written lately.
@@ -84,7 +84,7 @@ impl Recent {
     pub(super) async fn take(&mut self, taker: &Taker<'_>) -> Result<Taken, SyncError> {
         let began = Instant::now();
         let rows = read(taker.link, self.looked.elapsed() + OVERLAP).await?;
-        self.next = Instant::now() + LOOK.max(began.elapsed() * LOOK_TIMES);
+        let pause = LOOK.max(began.elapsed() * LOOK_TIMES);
         let (mut new, mut seen) = (Vec::new(), HashSet::new());
         for row in rows {
             let key = row.key();
@@ -100,6 +100,7 @@ impl Recent {
         for piece in pieces.by_ref() {
             outcome.add(taker.take(wanted(taker.store, piece)?).await?);
             seen.extend(piece.iter().map(Written::key));
+            tokio::task::yield_now().await;
             if Instant::now() >= until {
                 break;
             }
@@ -107,7 +108,7 @@ impl Recent {
         if pieces.next().is_none() {
             self.looked = began;
         }
-        self.seen = seen;
+        (self.seen, self.next) = (seen, Instant::now() + pause);
         Ok(outcome)
     }
 }

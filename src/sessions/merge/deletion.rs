@@ -1,6 +1,5 @@
 //! Taking in what was deleted elsewhere.
 
-use std::borrow::Cow;
 use std::ops::{Bound, ControlFlow};
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -8,9 +7,9 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::model::{MessageId, SessionId, Timestamp};
 use crate::sessions::edit_message::find;
 use crate::sessions::{parse_message, parse_row, raw, to_json};
-use crate::store::{Facts, NewMessage, Row, SessionRef, StoreError, StoredMessage, WriteTx, notes};
+use crate::store::{Facts, NewMessage, Row, SessionRef, StoreError, WriteTx, notes};
 
-use super::{TheirSession, print, recounted};
+use super::{TheirSession, recounted};
 
 /// How the deletion of a session is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub fn delete_session(
     let at = match known {
         Known::ByTime(at) => at,
         Known::ByAbsence(number, print) => {
-            let is_same = (session.number, row_print(&row)) == (number, print);
+            let is_same = (session.number, row_print(&row.json)) == (number, print);
             return if is_same { forget(tx, &session, &row) } else { Ok(0) };
         }
     };
@@ -75,9 +74,9 @@ fn forget(tx: &mut WriteTx<'_>, session: &SessionRef, row: &Row) -> Result<u64, 
     Ok(1)
 }
 
-/// A fingerprint of a session's row: another after whatever was done with the session.
-pub fn row_print(row: &Row) -> u128 {
-    xxh3_128(&row.json)
+/// A fingerprint of a row: another after whatever users did with the session or the message.
+pub fn row_print(json: &[u8]) -> u128 {
+    xxh3_128(json)
 }
 
 /// Deletes messages that somebody deleted elsewhere; gives how many of them were here.
@@ -105,8 +104,8 @@ pub fn delete_messages(
     recount(tx, &session, gone)
 }
 
-/// A message that is missing elsewhere: its id, and the place and the fingerprint of the text that it
-/// had here then.
+/// A message that is missing elsewhere: its id, and the place and the [`row_print`] that it had here
+/// then.
 pub type Missing = (MessageId, Timestamp, u128);
 
 /// Deletes messages that are missing elsewhere, of the session that had this number; what was saved or
@@ -123,11 +122,11 @@ pub fn forget_messages(
         return Ok(0);
     };
     let mut gone = 0;
-    for (id, place, text) in missing {
+    for (id, place, print) in missing {
         let Ok(message) = find(tx.message(&session, id)?, &session, id) else {
             continue;
         };
-        if (message.place, print_of(&session, &message)?) != (*place, *text) {
+        if (message.place, row_print(&message.json)) != (*place, *print) {
             continue;
         }
         let at = tx.now().max(tx.row(&session)?.updated_at.next());
@@ -139,11 +138,6 @@ pub fn forget_messages(
         gone += 1;
     }
     recount(tx, &session, gone)
-}
-
-fn print_of(session: &SessionRef, message: &StoredMessage) -> Result<u128, StoreError> {
-    let content = parse_message(session, &message.json)?.content;
-    Ok(print(&serde_json::from_str::<Cow<'_, str>>(content.get()).unwrap_or_default()))
 }
 
 /// Has the session's row follow from its messages after so many of them are `gone`; gives how many.
@@ -282,7 +276,7 @@ mod tests {
             Some(session) => Ok::<_, StoreError>(Some((session.number, tx.row(&session)?))),
             None => Ok(None),
         });
-        found.unwrap().map(|(number, row)| (number, row_print(&row)))
+        found.unwrap().map(|(number, row)| (number, row_print(&row.json)))
     }
 
     #[tokio::test]
@@ -311,17 +305,18 @@ mod tests {
         let (number, _) = seen(&store, &id).unwrap();
         let message = MessageId::parse("m").unwrap();
         let stored = store.read(|tx| tx.message(&tx.session(&id)?.unwrap(), &message));
-        let place = stored.unwrap().unwrap().place;
-        let forget = async |number, place, text| {
-            let (id, missing) = (id.clone(), [(message.clone(), place, print(text))]);
+        let stored = stored.unwrap().unwrap();
+        let (place, print) = (stored.place, row_print(&stored.json));
+        let forget = async |number, place, print| {
+            let (id, missing) = (id.clone(), [(message.clone(), place, print)]);
             let work = move |tx: &mut WriteTx<'_>| forget_messages(tx, (&id, number), &missing);
             store.write("forget", work).await.unwrap()
         };
 
-        assert_eq!(forget(number + 1, place, "hello").await, 0, "its session was made again");
-        assert_eq!(forget(number, place.next(), "hello").await, 0, "it was saved again");
-        assert_eq!(forget(number, place, "hullo").await, 0, "it was edited");
-        assert_eq!(forget(number, place, "hello").await, 1);
-        assert_eq!(forget(number, place, "hello").await, 0, "it is gone");
+        assert_eq!(forget(number + 1, place, print).await, 0, "its session was made again");
+        assert_eq!(forget(number, place.next(), print).await, 0, "it was saved again");
+        assert_eq!(forget(number, place, print + 1).await, 0, "it was edited");
+        assert_eq!(forget(number, place, print).await, 1);
+        assert_eq!(forget(number, place, print).await, 0, "it is gone");
     }
 }
