@@ -11,6 +11,7 @@ mod damage;
 mod disk;
 mod exchange;
 mod lock;
+mod merge;
 mod model;
 mod power_loss;
 mod salvage;
