@@ -52,6 +52,11 @@ impl SyncError {
         }
     }
 
+    /// Whether a row is to be set aside for it.
+    pub(super) fn is_of_row(&self) -> bool {
+        self.kind() == Kind::Row || self.is_held()
+    }
+
     /// Whether what was asked for took too long, or too much, so that less of it may be done.
     pub(super) fn is_too_much(&self) -> bool {
         let is_it = |state: &str| state == "57014" || state.starts_with("53");

@@ -19,6 +19,9 @@ const PARCEL_BYTES: usize = 4 * 1024 * 1024;
 /// How many rows are read in one go: a commit waits for that.
 const READ_ROWS: usize = 64;
 
+/// How many refused messages of a session are counted: a commit waits for that too.
+const LETTERS: usize = 100;
+
 /// Rows to send.
 #[derive(Debug, Default)]
 pub(super) struct Parcel {
@@ -26,6 +29,8 @@ pub(super) struct Parcel {
     pub(super) sessions: Vec<SessionRow>,
     pub(super) messages: Vec<MessageRow>,
     pub(super) messages_gone: Vec<(SessionId, MessageId)>,
+    /// The sessions in which something is said, be it set aside.
+    pub(super) spoken: HashSet<SessionId>,
     known: HashSet<Touched>,
     bytes: usize,
 }
@@ -53,6 +58,8 @@ pub(super) struct SessionRow {
     pub(super) refused: bool,
     /// Whether it refused some version of it.
     pub(super) has_letter: bool,
+    /// How many of its messages were refused, or [`LETTERS`].
+    pub(super) messages_refused: i64,
 }
 
 /// What of a session's own has no column there.
@@ -167,6 +174,7 @@ impl Parcel {
         // Its session first: without that, it cannot be there.
         self.take(tx, &Touched::Session(row.session_id.clone()))?;
         self.bytes += row.content.len() + row.metadata.len();
+        self.spoken.insert(row.session_id.clone());
         self.messages.push(row);
         Ok(())
     }
@@ -178,7 +186,9 @@ fn session_row(tx: ReadTx<'_>, session: &SessionRef) -> Result<SessionRow, Store
     let shown: Session<'_> = serde_json::from_slice(&row.json).map_err(|_| damaged())?;
     let own_at = notes::number(tx.note(&keys::own_at(session.number))?);
     let base = tx.note(&keys::base(session.number))?.and_then(|note| Base::of(&note));
-    let letter: Option<Letter> = notes::read(tx, &notes::letter(&session.id, None))?;
+    let about = notes::letter(&session.id, None);
+    let letter: Option<Letter> = notes::read(tx, &about)?;
+    let letters = tx.notes(&about, &[], LETTERS)?.len() - usize::from(letter.is_some());
     Ok(SessionRow {
         id: session.id.clone(),
         number: session.number,
@@ -199,6 +209,7 @@ fn session_row(tx: ReadTx<'_>, session: &SessionRef) -> Result<SessionRow, Store
         base,
         refused: letter.as_ref().is_some_and(|letter| letter.own_at == own_at),
         has_letter: letter.is_some(),
+        messages_refused: i64::try_from(letters).unwrap_or(i64::MAX),
     })
 }
 

@@ -13,7 +13,6 @@ use crate::store::notes::{self as keys, Base};
 use crate::store::{Store, StoreError, Touched};
 
 use super::SyncError;
-use super::failure::Kind;
 use super::link::Link;
 use super::notes;
 use super::parcel::{MessageRow, Parcel, SessionRow};
@@ -61,26 +60,37 @@ impl Sender<'_> {
             if !rest.is_empty() {
                 waiting.push(rest);
             }
-            let mut notes = self.set_aside(&mut parcel);
-            let Err(error) = Box::pin(self.send_parcel(&parcel, &mut notes, &mut outcome)).await
-            else {
-                notes.save(self.store).await?;
+            let notes = self.set_aside(&mut parcel);
+            let Err(error) = self.send_parcel(&parcel, notes, &mut outcome).await else {
                 continue;
             };
-            if matches!(error, SyncError::Refused { .. }) {
-                self.link.rollback().await;
-            }
-            let is_of_row = error.kind() == Kind::Row || error.is_held();
-            if batch.len() > 1 && (is_of_row || error.is_too_much()) {
+            if batch.len() > 1 && (error.is_of_row() || error.is_too_much()) {
                 let rest = batch.split_off(batch.len() / 2);
                 waiting.extend([rest, batch]);
-            } else if is_of_row {
-                self.refuse(&parcel, &error).await?;
             } else {
-                return Err(error);
+                self.do_without(parcel, error, &mut outcome).await?;
             }
         }
         Ok(outcome)
+    }
+
+    /// Goes on without the one row of `parcel`, which was refused.
+    async fn do_without(
+        &mut self,
+        mut parcel: Parcel,
+        error: SyncError,
+        outcome: &mut Outcome,
+    ) -> Result<(), SyncError> {
+        let is_held = error.is_held();
+        self.refuse(&parcel, error).await?;
+        if parcel.messages.pop().is_none() || is_held || self.again {
+            return Ok(());
+        }
+        // Something is said in its session all the same, which may have been deleted there before that.
+        match self.send_parcel(&parcel, Notes::default(), outcome).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.refuse(&parcel, error).await,
+        }
     }
 
     /// Takes out of `parcel` what is known to be refused.
@@ -99,8 +109,22 @@ impl Sender<'_> {
         notes
     }
 
-    /// Sends `parcel` in one transaction.
+    /// Sends `parcel` in one transaction, and then notes what came of it.
     async fn send_parcel(
+        &self,
+        parcel: &Parcel,
+        mut notes: Notes,
+        outcome: &mut Outcome,
+    ) -> Result<(), SyncError> {
+        let sent = Box::pin(self.commit(parcel, &mut notes, outcome)).await;
+        if matches!(sent, Err(SyncError::Refused { .. })) {
+            self.link.rollback().await;
+        }
+        sent?;
+        Ok(notes.save(self.store).await?)
+    }
+
+    async fn commit(
         &self,
         parcel: &Parcel,
         notes: &mut Notes,
@@ -109,9 +133,9 @@ impl Sender<'_> {
         let sent: Vec<_> = parcel.sessions.iter().filter(|row| !row.refused).collect();
         let changed: Vec<_> = sent.iter().copied().filter(|row| row.own_changed()).collect();
         // One that is not there any more was deleted there, unless something is said in it.
-        let spoken: HashSet<_> = parcel.messages.iter().map(|row| &row.session_id).collect();
-        let may_be_new =
-            |row: &&SessionRow| self.restores || row.base.is_none() || spoken.contains(&row.id);
+        let may_be_new = |row: &&SessionRow| {
+            self.restores || row.base.is_none() || parcel.spoken.contains(&row.id)
+        };
         let new: Vec<_> = sent.iter().copied().filter(may_be_new).collect();
         let link = self.link;
         // Asked for before, so that nothing comes between the statements of the transaction.
@@ -228,9 +252,12 @@ impl Sender<'_> {
     }
 
     /// Notes that the one row of `parcel` was refused.
-    async fn refuse(&mut self, parcel: &Parcel, error: &SyncError) -> Result<(), SyncError> {
-        let SyncError::Refused { state, message, .. } = error else {
-            return Ok(());
+    ///
+    /// # Errors
+    /// `error`, if that is not about the row.
+    async fn refuse(&mut self, parcel: &Parcel, error: SyncError) -> Result<(), SyncError> {
+        let (true, SyncError::Refused { state, message, .. }) = (error.is_of_row(), &error) else {
+            return Err(error);
         };
         let mut notes = Notes::default();
         match (parcel.messages.as_slice(), parcel.sessions.as_slice()) {

@@ -9,6 +9,7 @@ use crate::rig::{Extra, Scene, Weather, eventually, figure};
 either_way! {
     a_role_that_is_refused_there_holds_up_nothing_else
     refused_rows_anywhere_in_a_batch_leave_the_others_alone
+    what_is_refused_lives_on_in_a_session_that_was_deleted_there_before
     what_is_refused_goes_when_it_is_sent_again_and_may
     a_row_that_a_trigger_refuses_is_not_lost_from_sight
     a_session_that_is_refused_holds_up_its_own_messages_alone
@@ -66,6 +67,33 @@ fn refused_rows_anywhere_in_a_batch_leave_the_others_alone(extra: Extra) {
     dead_letters(&scene, refused.len());
     let refused: Vec<_> = refused.iter().map(String::as_str).collect();
     scene.check_but(&[], &refused);
+}
+
+fn what_is_refused_lives_on_in_a_session_that_was_deleted_there_before(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    let sessions = ["first", "second"];
+    for session in sessions {
+        scene.node.create("ann", session, "hello");
+        scene.node.save("ann", session, &format!("old-{session}"), "old");
+    }
+    scene.same(&[]);
+    scene.link.set(Weather::Down);
+    let mut client = scene.node.connect();
+    for session in sessions {
+        let id = format!("late-{session}");
+        scene.express().delete(session);
+        save_as(&mut client, "system", session, &id);
+    }
+    scene.link.set(Weather::Fair);
+    dead_letters(&scene, 2);
+    scene.check_but(&[], &["late-first", "late-second"]);
+    for session in sessions {
+        let (late, said) = (format!("late-{session}"), scene.node.said("ann", session));
+        assert!(said.contains(&late), "{said:?}");
+        if extra == Extra::Installed {
+            assert_eq!(said, [late], "the deletion has a time there");
+        }
+    }
 }
 
 fn what_is_refused_goes_when_it_is_sent_again_and_may(extra: Extra) {

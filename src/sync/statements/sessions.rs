@@ -146,7 +146,8 @@ pub(in crate::sync) async fn fill_sessions(
 }
 
 /// Sets what follows from sessions' messages, where it is something else. Where this transaction does
-/// not change them, they must be as many as here: what is repeated may be of long ago.
+/// not change them, they must be as many as here, but for those that were refused: what is repeated may be
+/// of long ago.
 pub(in crate::sync) async fn follow_messages(
     link: &Link,
     rows: &[SessionRow],
@@ -160,6 +161,7 @@ pub(in crate::sync) async fn follow_messages(
     let lasts: Vec<_> = rows.iter().map(|row| row.last_message.as_deref()).collect();
     let counts: Vec<_> = rows.iter().map(|row| row.count).collect();
     let titles: Vec<_> = rows.iter().map(|row| row.title.as_str()).collect();
+    let refused: Vec<_> = rows.iter().map(|row| row.messages_refused).collect();
     // Of one that was changed there too, nothing is touched before that is settled.
     let metadata: Vec<_> = rows
         .iter()
@@ -173,8 +175,8 @@ pub(in crate::sync) async fn follow_messages(
             " from chat_messages m where m.session_id = any($1) group by m.session_id)",
             " update chat_sessions s set first_message = x.first_message,",
             " last_message = x.last_message, message_count = x.count",
-            " from unnest($1, $2, $3, $4, $5, $6, $7)",
-            " x(id, user_id, first_message, last_message, count, title, metadata)",
+            " from unnest($1, $2, $3, $4, $5, $6, $7, $8)",
+            " x(id, user_id, first_message, last_message, count, title, metadata, refused)",
             " where s.session_id = x.id and ",
             same_owner!(),
             " and (s.first_message, s.last_message, s.message_count)",
@@ -182,8 +184,8 @@ pub(in crate::sync) async fn follow_messages(
             " or (s.title, s.metadata) is not distinct from (x.title, x.metadata::jsonb))",
             " and (s.session_id = any(string_to_array(",
             changed!(),
-            ", chr(1))) or x.count = coalesce((select c.count from counts c",
-            " where c.session_id = s.session_id), 0))",
+            ", chr(1))) or coalesce((select c.count from counts c",
+            " where c.session_id = s.session_id), 0) between x.count - x.refused and x.count)",
             // Whoever holds one is about to change it, and that will be told.
             " and s.session_id in (select h.session_id from chat_sessions h",
             " where h.session_id = any($1) for no key update skip locked)"
@@ -196,6 +198,7 @@ pub(in crate::sync) async fn follow_messages(
             (&counts, Type::INT8_ARRAY),
             (&titles, Type::TEXT_ARRAY),
             (&metadata, Type::TEXT_ARRAY),
+            (&refused, Type::INT8_ARRAY),
         ],
     )
     .await?;
