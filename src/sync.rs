@@ -6,8 +6,8 @@
 //!
 //! In here: `target` (where PostgreSQL is), `link` (a connection with its statements), `install` (the
 //! extra schema); one way `drain` and `push` with `parcel` (what is sent in one transaction) and `statements`; the
-//! other way `follow`, by `outbox` or by `recent`, `compare` and `reconcile`, with `pull` and `theirs`
-//! (rows as they are there); `notes` (what is kept about it in our own file), `failure` (what a refusal is about),
+//! other way `follow`, by `outbox` or by `recent`, `compare` and `reconcile` at its `pace`, with `pull` and
+//! `theirs` (rows as they are there); `notes` (what is kept about it in our own file), `failure` (what a refusal is about),
 //! `traces` (of deletions), `queue` and `status`, and `order` with `orders` (what operators ask for).
 
 mod compare;
@@ -20,6 +20,7 @@ mod notes;
 mod order;
 mod orders;
 mod outbox;
+mod pace;
 mod parcel;
 mod pull;
 mod push;
@@ -56,10 +57,11 @@ use failure::Kind;
 use link::Link;
 use notes::{Followed, Sent};
 use order::{Progress, Request};
+use pace::Pace;
 use pull::Taker;
 use push::Sender;
 use recent::Recent;
-use reconcile::Pace;
+use reconcile::Hands;
 
 /// How often is looked whether there is something to send.
 const LOOK: Duration = Duration::from_millis(100);
@@ -94,8 +96,10 @@ pub struct Replica {
     /// The number up to which the log was looked at.
     looked: u64,
     followed: Followed,
-    /// When that was noted last.
+    /// When that was noted last...
     noted: Instant,
+    /// ...and how many rows were taken since.
+    unnoted: u64,
     next_pull: Instant,
     /// When both sides are compared as a whole again, where nothing tells of every change.
     next_compare: Instant,
@@ -106,7 +110,7 @@ pub struct Replica {
     clock: Clock,
     installed: bool,
     mark_checked: bool,
-    /// When we made ourselves known there, as long as others may not have known of it.
+    /// When we made ourselves known there, as long as somebody who did not know of us may be writing.
     registered: Option<String>,
     paused: bool,
     refused_roles: HashMap<Role, (String, String)>,
@@ -141,6 +145,7 @@ impl Replica {
             sent,
             followed,
             noted: now,
+            unnoted: 0,
             next_pull: now,
             next_compare: now,
             recent: Recent::new(now),
@@ -286,19 +291,14 @@ impl Replica {
         format!("{:016x}", self.store.log_id())
     }
 
-    fn taker<'a>(&'a self, link: &'a Link) -> Taker<'a> {
-        let progress = self.progress.as_ref();
-        Taker { link, store: &self.store, installed: self.installed, progress }
-    }
-
-    fn sender<'a>(&'a mut self, link: &'a Link) -> Sender<'a> {
-        Sender {
-            link,
-            store: &self.store,
-            refused_roles: &mut self.refused_roles,
-            again: false,
-            installed: self.installed,
-            restores: false,
+    fn hands<'a>(&'a mut self, link: &'a Link) -> Hands<'a> {
+        let (store, installed, progress) = (&self.store, self.installed, self.progress.as_ref());
+        let refused_roles = &mut self.refused_roles;
+        Hands {
+            taker: Taker { link, store, installed, progress },
+            sender: Sender { link, store, refused_roles, again: false, installed, restores: false },
+            recent: &mut self.recent,
+            pace: &mut self.pace,
         }
     }
 }

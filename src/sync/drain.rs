@@ -53,7 +53,7 @@ impl Replica {
             self.save_sent().await?;
         }
         if any {
-            let outcome = self.sender(link).send(journal.touched).await?;
+            let outcome = self.hands(link).sender.send(journal.touched).await?;
             // However much is left: this connection works.
             self.status.connect();
             self.settle(link, outcome).await?;
@@ -75,10 +75,10 @@ impl Replica {
         let sessions = unclear.iter().map(ToString::to_string).collect();
         let messages = unclear_messages.iter().map(ToString::to_string).collect();
         let wanted = Wanted { sessions, messages };
-        let taker = self.taker(link);
-        let outcome = taker.take(wanted).await?;
+        let mut hands = self.hands(link);
+        let outcome = hands.taker.take(wanted).await?;
         if !outcome.again.is_empty() {
-            self.sender(link).send(outcome.again).await?;
+            hands.sender.send(outcome.again).await?;
         }
         Ok(())
     }

@@ -11,9 +11,7 @@ use crate::store::{StoreError, WriteTx};
 use super::link::Link;
 use super::notes::{self, Followed};
 use super::outbox::{self, Span};
-use super::pull::Taker;
-use super::push::Sender;
-use super::reconcile::{self, Hands, Missing, Reconciled, is_too_many};
+use super::reconcile::{self, Missing, Reconciled, is_too_many};
 use super::statements::get;
 use super::{Replica, SyncError};
 
@@ -25,8 +23,10 @@ const LOOK: Duration = Duration::from_millis(250);
 const COMPARE: Duration = Duration::from_secs(1);
 const COMPARE_TIMES: u32 = 8;
 
-/// How often is noted how far was followed where nothing happened.
-const NOTE: Duration = Duration::from_mins(1);
+/// How often is noted how far was followed, where something happened and where nothing did: what was taken
+/// since would be looked at again after a crash. Each note is a commit, for which saves wait.
+const NOTE: Duration = Duration::from_secs(2);
+const NOTE_IDLE: Duration = Duration::from_mins(1);
 
 /// What is known there of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,7 @@ impl Replica {
         }
         let is_due = installed || !is_known || self.next_compare <= Instant::now();
         let is_whole = standing == Standing::Forgotten || (self.followed.from.is_empty() && is_due);
+        let was_unknown = self.registered.is_some();
         let taken = if is_whole {
             if installed {
                 self.register(link, &mut now).await?;
@@ -81,15 +82,13 @@ impl Replica {
         }
         self.followed.log = self.store.log_id();
         self.followed.incarnation = incarnation;
-        self.followed.from = if self.is_told_from(&now) { now } else { String::new() };
-        if !self.followed.from.is_empty() {
-            // From now on the outbox tells.
-            self.next_pull = self.next_pull.min(Instant::now() + LOOK);
-        }
-        if (is_whole && (installed || !is_known))
-            || (installed && taken > 0)
-            || self.noted.elapsed() >= NOTE
-        {
+        // From now on the outbox tells.
+        self.followed.from = now;
+        self.unnoted += if installed { taken } else { 0 };
+        let is_turn =
+            (is_whole && (installed || !is_known)) || (was_unknown && self.registered.is_none());
+        let pause = if self.unnoted == 0 { NOTE_IDLE } else { NOTE };
+        if is_turn || self.noted.elapsed() >= pause {
             self.save_followed(link).await?;
         }
         Ok((taken, is_whole))
@@ -97,22 +96,10 @@ impl Replica {
 
     /// Has the outbox keep what other nodes do for us too, and sets `now` to a snapshot of after that.
     async fn register(&mut self, link: &Link, now: &mut String) -> Result<(), SyncError> {
-        if self.registered.is_none() {
-            outbox::register(link).await?;
-            (*now, _) = outbox::now(link).await?;
-            self.registered = Some(now.clone());
-        }
+        outbox::register(link).await?;
+        (*now, _) = outbox::now(link).await?;
+        self.registered = (!outbox::is_behind(now, now)).then(|| now.clone());
         Ok(())
-    }
-
-    /// Whether the outbox tells everything that was not to be seen in `now`: all who did not know of
-    /// us, when they wrote, have come to their end.
-    fn is_told_from(&mut self, now: &str) -> bool {
-        let is_told = self.registered.as_ref().is_none_or(|then| outbox::is_behind(now, then));
-        if is_told {
-            self.registered = None;
-        }
-        is_told
     }
 
     async fn pull_outbox(
@@ -126,7 +113,9 @@ impl Replica {
         if is_planted(Fault::FollowedByNewest) {
             from = outbox::closed(&from);
         }
-        if from == now {
+        // What they did before they knew of us, no outbox tells.
+        let are_done = self.registered.as_ref().is_some_and(|then| outbox::is_behind(now, then));
+        if from == now && !are_done {
             self.status.pulled();
             return Ok(0);
         }
@@ -143,15 +132,18 @@ impl Replica {
                 return Ok(0);
             }
         }
-        let taker = self.taker(link);
-        let (mut outcome, truncated) = outbox::follow(&taker, &span).await?;
+        let mut hands = self.hands(link);
+        let (mut outcome, truncated) = outbox::follow(&hands.taker, &span).await?;
         let again = std::mem::take(&mut outcome.again);
         if !again.is_empty() {
-            self.sender(link).send(again).await?;
+            hands.sender.send(again).await?;
         }
-        if truncated {
+        if truncated || are_done {
             let reconciled = self.reconcile(link, (Missing::Deleted, accept)).await?;
             outcome.rows += reconciled.taken;
+            if reconciled.too_many.is_none() {
+                self.registered = None;
+            }
         }
         self.status.pulled();
         Ok(outcome.rows)
@@ -159,7 +151,7 @@ impl Replica {
 
     /// Takes what was written lately, in the time between two comparisons.
     async fn pull_recent(&mut self, link: &Link) -> Result<u64, SyncError> {
-        let taken = self.hands(link, Missing::Deleted).look().await?;
+        let taken = self.hands(link).look().await?;
         self.next_pull = self.next_look();
         Ok(taken)
     }
@@ -181,11 +173,9 @@ impl Replica {
         }
         let began = Instant::now();
         let reconciled = self.reconcile(link, (missing, accept)).await?;
-        let is_last = self.installed && missing == Missing::Lost;
-        let pause = if is_last { LOOK } else { COMPARE.max(reconciled.looked * COMPARE_TIMES) };
-        self.next_compare = Instant::now() + pause;
+        self.next_compare = Instant::now() + COMPARE.max(reconciled.looked * COMPARE_TIMES);
         self.recent.compared(began);
-        self.next_pull = if self.installed { self.next_compare } else { self.next_look() };
+        self.next_pull = if self.installed { Instant::now() + LOOK } else { self.next_look() };
         self.status.pulled();
         Ok(reconciled.taken)
     }
@@ -197,27 +187,13 @@ impl Replica {
         how: (Missing, bool),
     ) -> Result<Reconciled, SyncError> {
         let looked = self.looked;
-        let reconciled = reconcile::reconcile(&mut self.hands(link, how.0), looked, how).await?;
+        let reconciled = reconcile::reconcile(self.hands(link), looked, how).await?;
         self.followed.known = reconciled.known;
         match reconciled.too_many {
             Some(gone) => self.pause(gone),
             None => self.resume(),
         }
         Ok(reconciled)
-    }
-
-    fn hands<'a>(&'a mut self, link: &'a Link, missing: Missing) -> Hands<'a> {
-        let (store, installed, progress) = (&self.store, self.installed, self.progress.as_ref());
-        let taker = Taker { link, store, installed, progress };
-        let sender = Sender {
-            link,
-            store,
-            refused_roles: &mut self.refused_roles,
-            again: false,
-            installed,
-            restores: missing == Missing::Lost,
-        };
-        Hands { taker, sender, recent: &mut self.recent, pace: &mut self.pace }
     }
 
     fn pause(&mut self, gone: u64) {
@@ -267,8 +243,12 @@ impl Replica {
                 outbox::prune(link, &self.followed.from).await?;
             }
         }
-        self.noted = Instant::now();
-        let followed: Followed = self.followed.clone();
+        (self.noted, self.unnoted) = (Instant::now(), 0);
+        let mut followed: Followed = self.followed.clone();
+        if self.registered.is_some() {
+            // Whoever starts again compares, as nothing tells when they are done.
+            followed.from.clear();
+        }
         let work = move |tx: &mut WriteTx<'_>| {
             notes::write(tx, notes::FOLLOWED, &followed);
             Ok::<_, StoreError>(())

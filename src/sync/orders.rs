@@ -97,7 +97,7 @@ impl Replica {
                     None => self.strike_out(key).await?,
                 }
             }
-            let mut sender = self.sender(link);
+            let mut sender = self.hands(link).sender;
             sender.again = true;
             sender.send(touched).await?;
         }

@@ -9,6 +9,7 @@ use crate::store::{SessionRef, Store, StoreError, Touched, notes as keys};
 
 use super::SyncError;
 use super::compare::{self, Aside, Difference};
+use super::pace::Pace;
 use super::pull::{Taken, Taker, Wanted, wholes};
 use super::push::Sender;
 use super::recent::Recent;
@@ -52,49 +53,6 @@ pub(super) fn is_too_many(gone: u64, known: u64) -> bool {
     gone > A_FEW && gone.saturating_mul(10) > known
 }
 
-/// How many sessions to compare at once, so that nothing else waits for longer than it must.
-#[derive(Debug)]
-pub(super) struct Pace {
-    limit: usize,
-    /// The least that PostgreSQL took for a page of this comparison, in seconds...
-    least: f64,
-    /// ...and of the one before. So long it takes to look through the whole table, where there is no
-    /// index: smaller pages would do that more often.
-    least_before: f64,
-}
-
-impl Pace {
-    const SESSIONS_MIN: usize = 100;
-    /// About how long a page takes at least, in seconds.
-    const TIME: f64 = 0.25;
-
-    pub(super) fn new() -> Self {
-        Self { limit: 1000, least: f64::INFINITY, least_before: f64::INFINITY }
-    }
-
-    /// A comparison begins.
-    fn begin(&mut self) {
-        self.least_before = std::mem::replace(&mut self.least, f64::INFINITY);
-    }
-
-    /// After a page for which PostgreSQL `took_there` so long, and all that `took` so long; `is_full` if
-    /// there are more.
-    fn follow(&mut self, is_full: bool, took_there: Duration, took: Duration) {
-        self.least = self.least.min(took_there.as_secs_f64());
-        let least = self.least.min(self.least_before).max(Self::TIME / 2.0);
-        let took = took.as_secs_f64();
-        if is_full && took < 1.5 * least {
-            self.limit = (self.limit * 2).min(compare::PAGE);
-        } else if took > 3.0 * least {
-            if self.limit == Self::SESSIONS_MIN {
-                // There was less to look through.
-                self.least_before = f64::INFINITY;
-            }
-            self.limit = (self.limit / 2).max(Self::SESSIONS_MIN);
-        }
-    }
-}
-
 /// What both sides are made the same with.
 #[derive(Debug)]
 pub(super) struct Hands<'a> {
@@ -125,7 +83,7 @@ impl Hands<'_> {
     ) -> Result<compare::Page, SyncError> {
         let (link, store, began) = (self.taker.link, self.taker.store, Instant::now());
         // Only looking at what was written lately must not wait for long.
-        let limit = if self.taker.installed { compare::PAGE } else { self.pace.limit };
+        let limit = if self.taker.installed { compare::PAGE } else { self.pace.limit() };
         let page = compare::page(link, store, after, limit).await?;
         if !self.taker.installed {
             self.pace.follow(page.last.is_some(), page.took_there, began.elapsed());
@@ -141,12 +99,13 @@ impl Hands<'_> {
 /// out, as it is on its way; where something was lost there, only what was created since and never was
 /// there.
 pub(super) async fn reconcile(
-    hands: &mut Hands<'_>,
+    mut hands: Hands<'_>,
     looked: u64,
     (missing, accept): (Missing, bool),
 ) -> Result<Reconciled, SyncError> {
     let (mut reconciled, mut gone) = (Reconciled::default(), Gone::default());
     let (mut after, mut on_its_way) = (String::new(), OnItsWay::after(looked));
+    hands.sender.restores = missing == Missing::Lost;
     hands.pace.begin();
     loop {
         // Before a page is read: what is put there and taken later would look deleted there.
@@ -157,7 +116,7 @@ pub(super) async fn reconcile(
         let differences = differences.filter(|it| !on_its_way.has(it, missing));
         let mut work = Work::default();
         differences.for_each(|difference| work.add(difference, missing));
-        work.do_it(hands, &mut on_its_way, &mut reconciled, (missing, &mut gone)).await?;
+        work.carry_out(&mut hands, &mut on_its_way, &mut reconciled, (missing, &mut gone)).await?;
         match page.last {
             Some(last) => after = last,
             None => break,
@@ -214,7 +173,7 @@ impl Work {
         }
     }
 
-    async fn do_it(
+    async fn carry_out(
         self,
         hands: &mut Hands<'_>,
         on_its_way: &mut OnItsWay,
@@ -345,41 +304,6 @@ impl OnItsWay {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Compares so many sessions, where each page and each session takes so many seconds; gives how long
-    /// it took, and the longest page of it.
-    fn compared(pace: &mut Pace, sessions: u32, (of_page, of_session): (f64, f64)) -> (f64, f64) {
-        pace.begin();
-        let (mut left, mut all, mut longest) = (sessions, 0.0, 0.0_f64);
-        while left > 0 {
-            let now = left.min(pace.limit.try_into().unwrap());
-            left -= now;
-            let there = of_page + of_session * f64::from(now) / 4.0;
-            let took = of_page + of_session * f64::from(now);
-            let [there, all_of_it] = [there, took].map(Duration::from_secs_f64);
-            pace.follow(left > 0, there, all_of_it);
-            (all, longest) = (all + took, longest.max(took));
-        }
-        (all, longest)
-    }
-
-    #[test]
-    fn pages_are_short_unless_each_looks_through_the_whole_table() {
-        for (of_page, of_session, longest_page) in
-            [(0.0, 0.0001, 0.5), (0.2, 0.0004, 1.0), (2.5, 0.0004, 6.6), (20.0, 0.0001, 21.0)]
-        {
-            // Before there was much.
-            let mut pace = Pace::new();
-            compared(&mut pace, 10, (0.001, of_session));
-            for sessions in [3_000, 10_040, 100_000] {
-                compared(&mut pace, sessions, (of_page, of_session));
-            }
-            let (all, longest) = compared(&mut pace, 100_000, (of_page, of_session));
-            let with_the_largest = 10.0 * of_page + 100_000.0 * of_session;
-            assert!(all < 3.0 * with_the_largest, "{all} s instead of {with_the_largest}");
-            assert!(longest <= longest_page, "{longest} s for a page");
-        }
-    }
 
     #[test]
     fn a_tenth_of_all_is_too_many_and_a_few_are_not() {

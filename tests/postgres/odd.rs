@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::rig::{Extra, Node, Scene, TO_HEAL, Weather, World, clock, eventually, within};
+use crate::rig::{Extra, Node, Scene, TO_HEAL, Weather, World, clock, eventually, save, within};
 
 either_way! {
     metadata_that_postgres_spells_otherwise_is_not_sent_to_and_fro
@@ -171,6 +171,37 @@ fn tables_with_types_of_their_own_are_written_all_the_same(extra: Extra) {
     let world = scene.same(&["bad", "m2"]);
     assert_eq!(world.0["s"].messages.len(), 3);
     assert_eq!(world.0.len(), 2);
+}
+
+#[test]
+fn what_another_node_was_writing_when_this_one_became_known_comes_too() {
+    let mut scene = Scene::new(Extra::Installed);
+    scene.node.stop();
+    let mut express = scene.express();
+    express.create("ann", "s", "hello");
+    // Nobody is known, so that no outbox tells what a node does.
+    express.0.batch_execute("delete from orion_chat.nodes").unwrap();
+    let mut nodes_own = scene.cluster.connect();
+    let mut left_open = nodes_own.transaction().unwrap();
+    left_open.batch_execute("select set_config('orion_chat.node', 'another', true)").unwrap();
+    save(&mut left_open, "s", "m1", "written meanwhile").unwrap();
+
+    let other = Node::start(scene.link.port);
+    eventually("it is known", || {
+        let sql = "select count(*) from orion_chat.nodes";
+        express.0.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
+    });
+    eventually("it has what is there", || other.session("ann", "s").is_some());
+    express.create("ann", "told", "hello");
+    eventually("what is told comes", || other.session("ann", "told").is_some());
+    left_open.commit().unwrap();
+    eventually("and what is not", || {
+        other.said("ann", "s").contains(&"written meanwhile".to_owned())
+    });
+    other.drained();
+    drop(other);
+    scene.node.start_again();
+    scene.check(&[]);
 }
 
 #[test]
