@@ -19,13 +19,12 @@ use super::SyncError;
 use super::link::Link;
 use super::notes::{self, Letter};
 use super::parcel::text;
+use super::pull::wholes;
 use super::statements::{get, own_print, print};
 use super::theirs::{self, MessagePrint};
 
 /// How many sessions are compared at once, at most.
 pub(super) const PAGE: usize = 10_000;
-/// How many sessions' messages are looked at one by one at once.
-const LOOK: usize = 200;
 /// How many messages are read in one go: a commit waits for that.
 const READ: usize = 200;
 
@@ -64,8 +63,8 @@ pub(super) enum Difference {
     There { id: String, user: String, messages: u64 },
     /// It has another title or other metadata.
     Own(SessionRef),
-    /// Its messages are not the same.
-    Messages(SessionRef),
+    /// Its messages are not the same; so many are there.
+    Messages(SessionRef, u64),
 }
 
 /// In what the messages of a session differ.
@@ -197,7 +196,7 @@ fn compare(
                 differences.push(Difference::Own(session.clone()));
             }
             if sum != there.messages {
-                differences.push(Difference::Messages(session));
+                differences.push(Difference::Messages(session, there.messages.count));
             }
         }
     }
@@ -273,17 +272,17 @@ fn each_message(
     }
 }
 
-/// Looks at the messages of sessions one by one.
+/// Looks at the messages of sessions one by one, of each of which so many are there.
 pub(super) async fn messages(
     link: &Link,
     store: &Store,
-    sessions: Vec<SessionRef>,
+    sessions: Vec<(SessionRef, u64)>,
 ) -> Result<Vec<(SessionRef, Messages)>, SyncError> {
     let mut found = Vec::new();
-    for piece in sessions.chunks(LOOK) {
-        let ids: Vec<_> = piece.iter().map(|session| session.id.as_str()).collect();
+    for piece in wholes(&sessions, |(_, messages)| *messages) {
+        let ids: Vec<_> = piece.iter().map(|(session, _)| session.id.as_str()).collect();
         let mut prints = theirs::message_prints(link, &ids).await?;
-        for session in piece {
+        for (session, _) in piece {
             let there = prints.remove(session.id.as_str()).unwrap_or_default();
             found.push((session.clone(), messages_of(store, session, there)?));
         }

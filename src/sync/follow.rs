@@ -53,7 +53,7 @@ impl Replica {
         let (mut now, installed) = outbox::now(link).await?;
         self.installed = installed;
         self.status.set_installed(installed);
-        let incarnation = incarnation(link, installed).await?;
+        let incarnation = incarnation(link).await?;
         let is_known = self.followed.log == self.store.log_id()
             && self.followed.incarnation == incarnation
             && !outbox::went_back(&self.followed.from, &now);
@@ -67,6 +67,9 @@ impl Replica {
         let was_unknown = self.registered.is_some();
         let taken = if is_whole {
             if installed {
+                // Who is interrupted begins again: nobody keeps any more what was to be told before.
+                self.followed.from.clear();
+                self.note_followed().await?;
                 self.register(link, &mut now).await?;
             }
             // What is missing may have been lost where the other side is another than it was.
@@ -94,7 +97,7 @@ impl Replica {
         Ok((taken, is_whole))
     }
 
-    /// Has the outbox keep what other nodes do for us too, and sets `now` to a snapshot of after that.
+    /// Has the outbox keep what is done from now on for us too, and sets `now` to a snapshot of after that.
     async fn register(&mut self, link: &Link, now: &mut String) -> Result<(), SyncError> {
         outbox::register(link).await?;
         (*now, _) = outbox::now(link).await?;
@@ -113,9 +116,10 @@ impl Replica {
         if is_planted(Fault::FollowedByNewest) {
             from = outbox::closed(&from);
         }
-        // What they did before they knew of us, no outbox tells.
+        // What other nodes do that did not know of us yet, no outbox tells.
         let are_done = self.registered.as_ref().is_some_and(|then| outbox::is_behind(now, then));
-        if from == now && !are_done {
+        let is_due = are_done || (self.registered.is_some() && self.next_compare <= Instant::now());
+        if from == now && !is_due {
             self.status.pulled();
             return Ok(0);
         }
@@ -138,10 +142,10 @@ impl Replica {
         if !again.is_empty() {
             hands.sender.send(again).await?;
         }
-        if truncated || are_done {
+        if truncated || is_due {
             let reconciled = self.reconcile(link, (Missing::Deleted, accept)).await?;
             outcome.rows += reconciled.taken;
-            if reconciled.too_many.is_none() {
+            if are_done && reconciled.too_many.is_none() {
                 self.registered = None;
             }
         }
@@ -173,7 +177,6 @@ impl Replica {
         }
         let began = Instant::now();
         let reconciled = self.reconcile(link, (missing, accept)).await?;
-        self.next_compare = Instant::now() + COMPARE.max(reconciled.looked * COMPARE_TIMES);
         self.recent.compared(began);
         self.next_pull = if self.installed { Instant::now() + LOOK } else { self.next_look() };
         self.status.pulled();
@@ -189,6 +192,7 @@ impl Replica {
         let looked = self.looked;
         let reconciled = reconcile::reconcile(self.hands(link), looked, how).await?;
         self.followed.known = reconciled.known;
+        self.next_compare = Instant::now() + COMPARE.max(reconciled.looked * COMPARE_TIMES);
         match reconciled.too_many {
             Some(gone) => self.pause(gone),
             None => self.resume(),
@@ -204,7 +208,8 @@ impl Replica {
              restore them there, or run `orion-chat postgres install`, which sends them again"
         );
         warn!("PostgreSQL: nothing is taken from there any more: {why}");
-        self.paused = true;
+        // It may last for so long that others do not wait.
+        (self.paused, self.mark_checked) = (true, false);
         self.status.pause(Some(why));
     }
 
@@ -244,6 +249,10 @@ impl Replica {
             }
         }
         (self.noted, self.unnoted) = (Instant::now(), 0);
+        self.note_followed().await
+    }
+
+    async fn note_followed(&self) -> Result<(), SyncError> {
         let mut followed: Followed = self.followed.clone();
         if self.registered.is_some() {
             // Whoever starts again compares, as nothing tells when they are done.
@@ -257,11 +266,11 @@ impl Replica {
     }
 }
 
-/// What tells these tables from others of the same names: a dump that is restored makes new ones.
-async fn incarnation(link: &Link, installed: bool) -> Result<String, SyncError> {
-    let statement = "select 'chat_sessions'::regclass::oid::text || ' ' ||\
-        \x20'chat_messages'::regclass::oid::text";
+/// What tells these tables, and the extra schema, from others of the same names: a dump that is restored
+/// makes new ones.
+async fn incarnation(link: &Link) -> Result<String, SyncError> {
+    let statement = "select concat_ws(' ', 'chat_sessions'::regclass::oid,\
+        \x20'chat_messages'::regclass::oid, to_regclass('orion_chat.outbox')::oid)";
     let rows = link.query("the tables", statement, &[]).await?;
-    let tables: String = rows.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default();
-    Ok(format!("{tables}{}", if installed { " installed" } else { "" }))
+    Ok(rows.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default())
 }

@@ -86,7 +86,9 @@ begin
     end if;
     if tg_op = 'DELETE' then
         insert into orion_chat.outbox (kind, session_id, message_id, at, node)
-            select 'M', o.session_id, o.message_id, micros, writer from old_rows o;
+            select 'M', o.session_id, o.message_id,
+                greatest(micros, (extract(epoch from o.created_at) * 1000000)::bigint), writer
+            from old_rows o;
     else
         insert into orion_chat.outbox (kind, session_id, message_id, at, node)
             select 'm', n.session_id, n.message_id, micros, writer from new_rows n;

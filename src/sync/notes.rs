@@ -23,7 +23,8 @@ pub(super) struct Followed {
     pub(super) log: u64,
     /// What tells the tables there from others of the same names.
     pub(super) incarnation: String,
-    /// The snapshot up to which all was taken; empty without the extra schema.
+    /// The snapshot up to which all was taken; empty without the extra schema, and as long as nothing
+    /// tells of all that is done.
     pub(super) from: String,
     /// The mark that we left there.
     pub(super) mark: i64,

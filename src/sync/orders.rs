@@ -172,8 +172,8 @@ impl Replica {
                 Difference::Own(session) => {
                     (named(&session), "has another title or other metadata there".to_owned())
                 }
-                Difference::Messages(session) => {
-                    looked_at.push(session);
+                Difference::Messages(session, count) => {
+                    looked_at.push((session, count));
                     continue;
                 }
             };

@@ -35,7 +35,7 @@ pub(super) struct Span<'a> {
 struct Page {
     wanted: Wanted,
     sessions_gone: Vec<(SessionId, Timestamp)>,
-    messages_gone: HashMap<SessionId, Vec<MessageId>>,
+    messages_gone: HashMap<SessionId, Vec<(MessageId, Timestamp)>>,
     truncated: bool,
     /// The last of them: its transaction and number.
     last: Option<(String, i64)>,
@@ -93,7 +93,7 @@ impl Page {
             let Some(session) = tx.session(id)? else {
                 continue;
             };
-            for message in messages {
+            for (message, _) in messages {
                 gone += u64::from(tx.message(&session, message)?.is_some());
             }
         }
@@ -168,7 +168,7 @@ async fn read(
             ("S", _, Ok(id)) => page.sessions_gone.push((id, at)),
             ("M", Some(message), Ok(id)) => {
                 let gone = page.messages_gone.entry(id).or_default();
-                gone.extend(MessageId::parse(&message).ok());
+                gone.extend(MessageId::parse(&message).ok().map(|id| (id, at)));
             }
             ("t", ..) => page.truncated = true,
             // An id that cannot be one here is of nothing that is here.
@@ -228,10 +228,11 @@ pub(super) fn is_behind(now: &str, then: &str) -> bool {
     part(now, 0) >= part(then, 1)
 }
 
-/// Has the outbox keep for us too what other nodes do from now on.
+/// Has the outbox keep for us too what is done from now on.
 pub(super) async fn register(link: &Link) -> Result<(), SyncError> {
     let statement = "insert into orion_chat.nodes (node, mark, followed, seen_at)\
-        \x20values ($1, 0, pg_current_snapshot()::text, now()) on conflict (node) do nothing";
+        \x20values ($1, 0, pg_current_snapshot()::text, now()) on conflict (node) do update\
+        \x20set followed = excluded.followed, seen_at = excluded.seen_at";
     link.query("the nodes", statement, &[(&link.node(), Type::TEXT)]).await?;
     Ok(())
 }

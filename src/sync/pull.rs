@@ -189,10 +189,10 @@ impl Taker<'_> {
         Ok(taken)
     }
 
-    /// Deletes messages here that somebody deleted there.
+    /// Deletes messages here that somebody deleted there, each at a time.
     pub(super) async fn delete_messages(
         &self,
-        gone: HashMap<SessionId, Vec<MessageId>>,
+        gone: HashMap<SessionId, Vec<(MessageId, Timestamp)>>,
     ) -> Result<u64, SyncError> {
         let mut rows = 0;
         for (session, ids) in &gone {

@@ -18,7 +18,10 @@ use super::notes;
 use super::parcel::{MessageRow, Parcel, SessionRow};
 use super::statements::{self, Prints};
 
-use kept::{Notes, edit_that_is_there, letter, letter_of_message, letter_of_session};
+use kept::{
+    AboutRow, Notes, edit_that_is_there, letter, letter_of_message, letter_of_session,
+    letter_saying,
+};
 
 /// Sends rows over a connection.
 #[derive(Debug)]
@@ -60,62 +63,86 @@ impl Sender<'_> {
             if !rest.is_empty() {
                 waiting.push(rest);
             }
-            let notes = self.set_aside(&mut parcel);
-            let Err(error) = self.send_parcel(&parcel, notes, &mut outcome).await else {
+            let aside = self.set_aside(&mut parcel);
+            let sent = self.send_parcel(&parcel, aside.clone(), &mut outcome).await;
+            let Err(error) = sent else {
                 continue;
             };
             if batch.len() > 1 && (error.is_of_row() || error.is_too_much()) {
                 let rest = batch.split_off(batch.len() / 2);
                 waiting.extend([rest, batch]);
             } else {
-                self.do_without(parcel, error, &mut outcome).await?;
+                self.do_without(parcel, aside, error, &mut outcome).await?;
             }
         }
         Ok(outcome)
     }
 
-    /// Goes on without the one row of `parcel`, which was refused.
-    async fn do_without(
-        &mut self,
-        mut parcel: Parcel,
-        error: SyncError,
-        outcome: &mut Outcome,
-    ) -> Result<(), SyncError> {
-        let is_held = error.is_held();
-        self.refuse(&parcel, error).await?;
-        if parcel.messages.pop().is_none() || is_held || self.again {
-            return Ok(());
-        }
-        // Something is said in its session all the same, which may have been deleted there before that.
-        match self.send_parcel(&parcel, Notes::default(), outcome).await {
-            Ok(()) => Ok(()),
-            Err(error) => self.refuse(&parcel, error).await,
-        }
-    }
-
-    /// Takes out of `parcel` what is known to be refused.
-    fn set_aside(&self, parcel: &mut Parcel) -> Notes {
-        let mut notes = Notes::default();
+    /// Takes out of `parcel` what is known to be refused; gives what to note of that.
+    fn set_aside(&self, parcel: &mut Parcel) -> Vec<AboutRow> {
         if self.again {
             parcel.sessions.iter_mut().for_each(|row| row.refused = false);
         }
-        let refused =
-            parcel.messages.extract_if(.., |row| self.refused_roles.contains_key(&row.role));
-        for row in refused {
+        let (mut aside, mut counts) = (Vec::new(), HashMap::new());
+        let is_refused = |row: &mut MessageRow| self.refused_roles.contains_key(&row.role);
+        for row in parcel.messages.extract_if(.., is_refused) {
             if let Some((state, message)) = self.refused_roles.get(&row.role) {
-                notes.letters.push(letter_of_message(&row, state, message));
+                aside.push(letter_of_message(&row, state, message));
             }
+            *counts.entry(row.session_id).or_insert(0) += 1;
         }
-        notes
+        for row in &mut parcel.sessions {
+            row.messages_refused += counts.get(&row.id).unwrap_or(&0);
+        }
+        aside
     }
 
-    /// Sends `parcel` in one transaction, and then notes what came of it.
+    /// Goes on without the one row of `parcel`, which failed by `error`; of a message, its session is sent
+    /// all the same, which may have been deleted there before that was said. What was set `aside` of it is
+    /// noted with the rest.
+    ///
+    /// # Errors
+    /// What is not about a row.
+    async fn do_without(
+        &mut self,
+        mut parcel: Parcel,
+        mut aside: Vec<AboutRow>,
+        mut error: SyncError,
+        outcome: &mut Outcome,
+    ) -> Result<(), SyncError> {
+        if let SyncError::Refused { state, message, .. } = &error
+            && error.is_of_row()
+            && !error.is_held()
+            && let Some(row) = parcel.messages.pop()
+        {
+            aside.push(letter_of_message(&row, state, message));
+            parcel.sessions.iter_mut().for_each(|row| row.messages_refused += 1);
+            let Err(of_session) = self.send_parcel(&parcel, aside.clone(), outcome).await else {
+                self.note_role(row.role, state, message);
+                return Ok(());
+            };
+            error = of_session;
+        }
+        self.refuse(&parcel, aside, error).await
+    }
+
+    /// Notes that all messages of this role are refused, if it looks like that.
+    fn note_role(&mut self, role: Role, state: &str, message: &str) {
+        // A check, or an enumeration.
+        let may_be_of_role = ["23514", "22P02"].contains(&state);
+        if may_be_of_role && !matches!(role, Role::User | Role::Assistant) {
+            self.refused_roles.insert(role, (state.to_owned(), message.to_owned()));
+        }
+    }
+
+    /// Sends `parcel` in one transaction, and then notes what came of it, and `letters`.
     async fn send_parcel(
         &self,
         parcel: &Parcel,
-        mut notes: Notes,
+        letters: Vec<AboutRow>,
         outcome: &mut Outcome,
     ) -> Result<(), SyncError> {
+        let mut notes = Notes { letters, ..Notes::default() };
         let sent = Box::pin(self.commit(parcel, &mut notes, outcome)).await;
         if matches!(sent, Err(SyncError::Refused { .. })) {
             self.link.rollback().await;
@@ -140,14 +167,15 @@ impl Sender<'_> {
         let link = self.link;
         // Asked for before, so that nothing comes between the statements of the transaction.
         link.role_type().await?;
-        let ((), (), inserted, updated, filled, kept, (), ()) = try_join!(
+        let ((), (), inserted, updated, filled, (), kept, ()) = try_join!(
             link.begin(),
             statements::delete_sessions(link, &parcel.sessions_gone),
             statements::insert_sessions(link, &new),
             statements::update_sessions(link, &changed),
             statements::fill_sessions(link, &parcel.sessions),
-            statements::upsert_messages(link, &parcel.messages),
+            // First, as one that is here may have been saved again after it was deleted.
             statements::delete_messages(link, &parcel.messages_gone),
+            statements::upsert_messages(link, &parcel.messages),
             statements::follow_messages(link, &parcel.sessions),
         )?;
         let there = self.look_after_sessions(&sent, inserted, updated, (notes, outcome)).await?;
@@ -189,10 +217,13 @@ impl Sender<'_> {
                 None => inserted.get(&row.id),
                 Some(_) if row.own_changed() => updated.get(&row.id).or(inserted.get(&row.id)),
                 // It was deleted there, and is there again.
-                Some(_) => match inserted.get(&row.id) {
-                    Some(print) => Some(print),
-                    None => continue,
-                },
+                Some(_) if inserted.contains_key(&row.id) => inserted.get(&row.id),
+                Some(_) => {
+                    // There as ever or deleted there: nothing of it waits any more.
+                    let key = notes::letter(&row.id, None);
+                    notes.letters.extend(row.has_letter.then_some((key, None)));
+                    continue;
+                }
             };
             let Some(print) = print else {
                 unknown.push(*row);
@@ -251,26 +282,32 @@ impl Sender<'_> {
         Ok(found.prints)
     }
 
-    /// Notes that the one row of `parcel` was refused.
+    /// Notes that the one row of `parcel` was refused, or its session together with which messages are sent
+    /// that were set `aside`.
     ///
     /// # Errors
     /// `error`, if that is not about the row.
-    async fn refuse(&mut self, parcel: &Parcel, error: SyncError) -> Result<(), SyncError> {
+    async fn refuse(
+        &mut self,
+        parcel: &Parcel,
+        aside: Vec<AboutRow>,
+        error: SyncError,
+    ) -> Result<(), SyncError> {
         let (true, SyncError::Refused { state, message, .. }) = (error.is_of_row(), &error) else {
             return Err(error);
         };
         let mut notes = Notes::default();
         match (parcel.messages.as_slice(), parcel.sessions.as_slice()) {
-            ([row], _) => {
-                // A check, or an enumeration.
-                if ["23514", "22P02"].contains(&state.as_str())
-                    && !matches!(row.role, Role::User | Role::Assistant)
-                {
-                    self.refused_roles.insert(row.role, (state.clone(), message.clone()));
-                }
-                notes.letters.push(letter_of_message(row, state, message));
+            // Somebody holds its session: they are tried again together.
+            _ if error.is_held() && !aside.is_empty() => {
+                let held = |(key, _): AboutRow| (key, Some(letter_saying(state, message)));
+                notes.letters.extend(aside.into_iter().map(held));
             }
-            (_, [row]) => notes.letters.push(letter_of_session(row, state, message)),
+            ([row], _) => notes.letters.push(letter_of_message(row, state, message)),
+            (_, [row]) => {
+                notes.letters = aside;
+                notes.letters.push(letter_of_session(row, state, message));
+            }
             // A deletion that is refused, as by a foreign key of another table.
             _ => {
                 let gone = parcel.messages_gone.iter().map(|(session, id)| (session, Some(id)));

@@ -148,7 +148,8 @@ struct Work {
     /// Sessions that are there alone, with how many messages they have.
     take: Vec<(String, u64)>,
     own: Vec<SessionRef>,
-    messages: Vec<SessionRef>,
+    /// With how many messages are there.
+    messages: Vec<(SessionRef, u64)>,
     /// With the fingerprints of their rows, and how many rows they are.
     gone: Vec<(SessionRef, u128, u64)>,
 }
@@ -169,7 +170,7 @@ impl Work {
             Difference::Here { session, .. } => self.send.push(session),
             Difference::There { id, messages, .. } => self.take.push((id, messages)),
             Difference::Own(session) => self.own.push(session),
-            Difference::Messages(session) => self.messages.push(session),
+            Difference::Messages(session, count) => self.messages.push((session, count)),
         }
     }
 
@@ -294,7 +295,7 @@ impl OnItsWay {
             (
                 Difference::Here { session, .. }
                 | Difference::Own(session)
-                | Difference::Messages(session),
+                | Difference::Messages(session, _),
                 Missing::Deleted,
             ) => self.some.contains(&session.id),
         }

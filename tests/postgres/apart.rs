@@ -12,6 +12,7 @@ either_way! {
     a_deletion_takes_what_was_said_before_it_and_leaves_what_was_said_after
     a_session_deleted_there_lives_on_by_what_is_said_here_later
     a_deleted_message_stays_deleted
+    a_message_that_is_deleted_and_saved_again_lives
     a_session_that_is_deleted_and_made_again_is_the_new_one
     anything_at_all_done_on_both_sides_ends_the_same
     saves_are_quick_while_deletions_meet_late_messages
@@ -214,6 +215,25 @@ fn a_deleted_message_stays_deleted(extra: Extra) {
 
     let ids: Vec<_> = world.0["s"].messages.iter().skip(1).map(|message| &*message.id).collect();
     assert_eq!(ids, ["m0", "m3"]);
+}
+
+fn a_message_that_is_deleted_and_saved_again_lives(extra: Extra) {
+    let mut scene = apart(extra);
+    scene.node.save("ann", "s", "m1", "one");
+    meet(&mut scene);
+    part(&scene);
+    // One here alone, the other first there.
+    scene.express().delete_message("m1");
+    for id in ["m0", "m1"] {
+        scene.node.delete_message("ann", "s", id);
+        scene.node.save("ann", "s", id, "again");
+    }
+
+    let world = meet(&mut scene);
+
+    let said: Vec<_> = world.0["s"].messages.iter().skip(1).collect();
+    let said: Vec<_> = said.iter().map(|message| (&*message.id, &*message.content)).collect();
+    assert_eq!(said, [("m0", "again"), ("m1", "again")]);
 }
 
 fn a_session_that_is_deleted_and_made_again_is_the_new_one(extra: Extra) {

@@ -244,6 +244,38 @@ fn a_node_that_was_away_for_long_brings_nothing_back() {
 }
 
 #[test]
+fn what_was_deleted_while_a_node_was_away_for_long_does_not_come_back_when_it_accepts_that() {
+    let mut scene = Scene::new(Extra::Installed);
+    let mut other = Node::start(scene.link.port);
+    for n in 0..30 {
+        scene.node.create("ann", &format!("s{n}"), "hello");
+    }
+    eventually("the other has them", || other.sessions("ann").len() == 30);
+    other.drained();
+    other.done(&["postgres", "pull"]);
+    other.stop();
+    let mut express = scene.express();
+    let sql = "update orion_chat.nodes set seen_at = seen_at - interval '8 days'";
+    express.0.batch_execute(sql).unwrap();
+    for n in 0..25 {
+        scene.node.delete("ann", &format!("s{n}"));
+    }
+    express.delete("s25");
+    eventually("it is given up", || {
+        let sql = "select count(*) from orion_chat.nodes where followed is null";
+        express.0.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
+    });
+    scene.node.drained();
+
+    other.start_again();
+    other.status_when("it asks", |status| status["paused"].is_string());
+    other.done(&["postgres", "pull", "--accept-deletions"]);
+    assert_eq!(other.sessions("ann").len(), 4);
+    assert_eq!(scene.check(&[]).0.len(), 4);
+    other.stop();
+}
+
+#[test]
 fn deletions_are_remembered_until_long_after_they_were_told() {
     let mut scene = Scene::new(Extra::Bare);
     for session in ["s", "t"] {

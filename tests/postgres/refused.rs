@@ -10,6 +10,7 @@ either_way! {
     a_role_that_is_refused_there_holds_up_nothing_else
     refused_rows_anywhere_in_a_batch_leave_the_others_alone
     what_is_refused_lives_on_in_a_session_that_was_deleted_there_before
+    what_is_refused_lives_on_though_its_session_is_being_deleted_there
     what_is_refused_goes_when_it_is_sent_again_and_may
     a_row_that_a_trigger_refuses_is_not_lost_from_sight
     a_session_that_is_refused_holds_up_its_own_messages_alone
@@ -94,6 +95,27 @@ fn what_is_refused_lives_on_in_a_session_that_was_deleted_there_before(extra: Ex
             assert_eq!(said, [late], "the deletion has a time there");
         }
     }
+}
+
+fn what_is_refused_lives_on_though_its_session_is_being_deleted_there(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    for session in ["s", "other"] {
+        scene.node.create("ann", session, "hello");
+    }
+    let mut client = scene.node.connect();
+    // From now on it is known that the role is refused.
+    save_as(&mut client, "system", "other", "m0");
+    dead_letters(&scene, 1);
+    let mut express = scene.express();
+    let mut deletion = express.0.transaction().unwrap();
+    deletion.batch_execute("delete from chat_sessions where session_id = 's'").unwrap();
+    save_as(&mut client, "system", "s", "late");
+    dead_letters(&scene, 2);
+    deletion.commit().unwrap();
+    drop(express);
+    scene.check_but(&[], &["m0", "late"]);
+    let said = scene.node.said("ann", "s");
+    assert!(said.contains(&"late".to_owned()), "{said:?}");
 }
 
 fn what_is_refused_goes_when_it_is_sent_again_and_may(extra: Extra) {

@@ -79,23 +79,27 @@ pub fn row_print(json: &[u8]) -> u128 {
     xxh3_128(json)
 }
 
-/// Deletes messages that somebody deleted elsewhere; gives how many of them were here.
+/// Deletes messages that somebody deleted elsewhere, each at a time; one that was saved again under its id
+/// since lives. Gives how many of them were here.
 ///
 /// # Errors
 /// [`StoreError`]
 pub fn delete_messages(
     tx: &mut WriteTx<'_>,
     session_id: &SessionId,
-    ids: &[MessageId],
+    deleted: &[(MessageId, Timestamp)],
 ) -> Result<u64, StoreError> {
     let Some(session) = tx.session(session_id)? else {
         return Ok(0);
     };
     let mut gone = 0;
-    for id in ids {
+    for (id, deleted_at) in deleted {
         let Ok(message) = find(tx.message(&session, id)?, &session, id) else {
             continue;
         };
+        if message.place > *deleted_at {
+            continue;
+        }
         let at = tx.now().max(tx.row(&session)?.updated_at.next());
         // Sent too, as it may have been sent there again since.
         tx.remove_message(&session, id, &message, at);

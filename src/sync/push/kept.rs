@@ -9,11 +9,14 @@ use crate::store::{Store, StoreError, WriteTx};
 use crate::sync::notes::{self, Letter};
 use crate::sync::parcel::{Edit, MessageRow, SessionRow};
 
+/// The key of a letter about a row, and the letter, or none if it is to be struck out.
+pub(super) type AboutRow = (Vec<u8>, Option<Letter>);
+
 /// What is to be noted here after a transaction.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) bases: Vec<(Vec<u8>, Base)>,
-    pub(super) letters: Vec<(Vec<u8>, Option<Letter>)>,
+    pub(super) letters: Vec<AboutRow>,
     /// Of messages that were edited: when, and what is there now.
     pub(super) edits: Vec<(Vec<u8>, Base)>,
 }
@@ -75,25 +78,19 @@ pub(super) fn letter(
     message: Option<&MessageId>,
     state: &str,
     why: &str,
-) -> (Vec<u8>, Option<Letter>) {
-    let (state, message_text) = (state.to_owned(), why.to_owned());
-    let letter = Letter { state, message: message_text, at: 0, own_at: 0 };
-    (notes::letter(session, message), Some(letter))
+) -> AboutRow {
+    (notes::letter(session, message), Some(letter_saying(state, why)))
 }
 
-pub(super) fn letter_of_session(
-    row: &SessionRow,
-    state: &str,
-    why: &str,
-) -> (Vec<u8>, Option<Letter>) {
-    let (key, letter_to) = letter(&row.id, None, state, why);
-    (key, letter_to.map(|letter| Letter { own_at: row.own_at, ..letter }))
+pub(super) fn letter_saying(state: &str, why: &str) -> Letter {
+    Letter { state: state.to_owned(), message: why.to_owned(), at: 0, own_at: 0 }
 }
 
-pub(super) fn letter_of_message(
-    row: &MessageRow,
-    state: &str,
-    why: &str,
-) -> (Vec<u8>, Option<Letter>) {
+pub(super) fn letter_of_session(row: &SessionRow, state: &str, why: &str) -> AboutRow {
+    let letter = Letter { own_at: row.own_at, ..letter_saying(state, why) };
+    (notes::letter(&row.id, None), Some(letter))
+}
+
+pub(super) fn letter_of_message(row: &MessageRow, state: &str, why: &str) -> AboutRow {
     letter(&row.session_id, Some(&row.id), state, why)
 }
