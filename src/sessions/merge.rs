@@ -126,7 +126,7 @@ fn take(
     theirs: &TheirSession,
     said: &[TheirMessage],
 ) -> Result<Merged, StoreError> {
-    let gone = tx.note(&notes::session_gone(&theirs.id))?.map(notes::time);
+    let gone = gone_at(tx, &theirs.id, &theirs.user_id)?;
     let said: Vec<_> =
         said.iter().filter(|message| gone.is_none_or(|gone| message.at > gone)).cloned().collect();
     if gone.is_some_and(|gone| theirs.created_at <= gone) && said.is_empty() {
@@ -160,7 +160,7 @@ fn meet(
     if theirs.created_at == created_at || !theirs.is_whole {
         return merge_into(tx, session, theirs, said);
     }
-    let gone = tx.note(&notes::session_gone(&theirs.id))?.map(notes::time);
+    let gone = gone_at(tx, &theirs.id, &theirs.user_id)?;
     if gone.is_some_and(|gone| theirs.created_at <= gone) {
         // What is there was deleted here, and this is another one: it takes the place of that.
         let rows = messages::unite(tx, session, said, true)?;
@@ -176,6 +176,16 @@ fn meet(
         tx.put_note(&notes::own_at(again.number), own_at.as_deref());
     }
     merge_into(tx, &again, theirs, said)
+}
+
+/// When the session of that id was deleted here, if it was this user's.
+fn gone_at(
+    tx: &WriteTx<'_>,
+    id: &SessionId,
+    user: &UserId,
+) -> Result<Option<Timestamp>, StoreError> {
+    let deletion = tx.note(&notes::session_gone(id))?.and_then(|note| notes::deletion_in(&note));
+    Ok(deletion.filter(|(_, whose)| whose == user).map(|(at, _)| at))
 }
 
 fn merge_into(

@@ -25,10 +25,10 @@ pub enum Touched {
     Session(SessionId),
     /// A message of a session was saved or edited: the one that stands at a place.
     Message(UserId, u64, Timestamp),
-    /// A message was deleted.
-    MessageGone(SessionId, MessageId),
-    /// A session was deleted, at a time.
-    SessionGone(SessionId, Timestamp),
+    /// A message of a session of this user's was deleted, at a time.
+    MessageGone(UserId, SessionId, MessageId, Timestamp),
+    /// A session of this user's was deleted, at a time.
+    SessionGone(UserId, SessionId, Timestamp),
 }
 
 /// A piece of the log.
@@ -112,10 +112,12 @@ impl Journal {
             Step::EditMessage { user_id, number, place, .. } => {
                 Touched::Message(user_id.clone(), *number, *place)
             }
-            Step::DeleteMessage { session_id, id, .. } => {
-                Touched::MessageGone(session_id.clone(), id.clone())
+            Step::DeleteMessage { user_id, session_id, id, at, .. } => {
+                Touched::MessageGone(user_id.clone(), session_id.clone(), id.clone(), *at)
             }
-            Step::DeleteSession { id, at, .. } => Touched::SessionGone(id.clone(), *at),
+            Step::DeleteSession { user_id, id, at, .. } => {
+                Touched::SessionGone(user_id.clone(), id.clone(), *at)
+            }
             Step::PutAnswer { .. }
             | Step::PutNote { .. }
             | Step::Mirrored { .. }

@@ -1,7 +1,7 @@
 //! Keys of notes: what is kept of single rows, for the replica's sake and for what is due some day.
 //! The replica's own keys begin with another letter (see `sync::notes`).
 
-use crate::model::{MessageId, SessionId, Timestamp};
+use crate::model::{MessageId, SessionId, Timestamp, UserId};
 
 /// What a session's own, or a message's text, was when it was the same on both sides last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +38,7 @@ pub const SESSIONS_GONE: &[u8] = b"s";
 /// What the keys of [`message_gone`] begin with.
 pub const MESSAGES_GONE: &[u8] = b"m";
 
-/// When the session of that id was deleted: as big-endian microseconds.
+/// When the session of that id was deleted, and whose it was: as [`deletion`] has it.
 pub fn session_gone(id: &SessionId) -> Vec<u8> {
     [SESSIONS_GONE, id.as_str().as_bytes()].concat()
 }
@@ -46,6 +46,18 @@ pub fn session_gone(id: &SessionId) -> Vec<u8> {
 /// When that message was deleted: as big-endian microseconds.
 pub fn message_gone(session_id: &SessionId, id: &MessageId) -> Vec<u8> {
     [MESSAGES_GONE, session_id.as_str().as_bytes(), &[0], id.as_str().as_bytes()].concat()
+}
+
+/// The deletion of a session, as it is noted.
+pub fn deletion(at: Timestamp, user: &UserId) -> Vec<u8> {
+    [&at.as_micros().to_be_bytes(), user.as_str().as_bytes()].concat()
+}
+
+/// What [`deletion`] noted.
+pub fn deletion_in(note: &[u8]) -> Option<(Timestamp, UserId)> {
+    let (at, user) = note.split_first_chunk::<8>()?;
+    let user = UserId::parse(std::str::from_utf8(user).ok()?).ok()?;
+    Some((Timestamp::from_micros(u64::from_be_bytes(*at)), user))
 }
 
 /// When the last backup was made while a server had the file: as big-endian microseconds.
@@ -66,9 +78,9 @@ pub fn expiry_in(key: &[u8]) -> Option<(Timestamp, u64)> {
     Some((Timestamp::from_micros(u64::from_be_bytes(*at)), u64::from_be_bytes(number)))
 }
 
-/// The time that a note of a deletion or a change tells; the beginning of time if it tells none.
+/// The time that a note of a deletion or a change begins with; the beginning of time if it tells none.
 pub fn time(note: Vec<u8>) -> Timestamp {
-    Timestamp::from_micros(note.try_into().map_or(0, u64::from_be_bytes))
+    Timestamp::from_micros(note.first_chunk().copied().map_or(0, u64::from_be_bytes))
 }
 
 impl Base {

@@ -239,8 +239,11 @@ async fn the_journal_names_what_was_touched_here_and_not_what_came_from_the_repl
     let sessions = journal.touched.iter().filter(|it| **it == Touched::Session(s.clone())).count();
     assert_eq!((sessions, journal.touched.len()), (3, 6), "{journal:?}");
     assert!(matches!(kinds[0], Touched::Message(owner, 1, _) if *owner == user("ann")));
-    assert_eq!(*kinds[1], Touched::MessageGone(s.clone(), m));
-    assert!(matches!(kinds[2], Touched::SessionGone(gone, _) if *gone == s));
+    assert!(matches!(kinds[1], Touched::MessageGone(of, session, id, at)
+            if (of.as_str(), session, id) == ("ann", &s, &m) && *at > Timestamp::default()));
+    assert!(
+        matches!(kinds[2], Touched::SessionGone(of, gone, _) if (of.as_str(), gone) == ("ann", &s))
+    );
     assert_eq!(journal.until, store.read(|tx| Ok::<_, StoreError>(tx.newest())).unwrap());
     let rest = store.read(|tx| tx.journal(journal.until, 100)).unwrap().unwrap();
     assert_eq!((rest.touched.len(), rest.until), (0, journal.until));

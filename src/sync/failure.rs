@@ -80,8 +80,9 @@ impl SyncError {
 /// What an SQLSTATE is about.
 fn kind_of(state: &str) -> Kind {
     match state.get(..2).unwrap_or_default() {
-        // Data, integrity, limits of the program, and what somebody's trigger says.
-        "22" | "23" | "54" | "P0" => Kind::Row,
+        // A row twice in a statement (as of ids that are there once for all sessions), data, integrity,
+        // limits of the program, and what somebody's trigger says.
+        "21" | "22" | "23" | "54" | "P0" => Kind::Row,
         // Connection, a transaction that may only read, serialization, resources, locks, operator,
         // system.
         "08" | "25" | "40" | "53" | "55" | "57" | "58" => Kind::Moment,
@@ -127,7 +128,7 @@ mod tests {
     fn a_refusal_is_about_the_moment_the_row_or_the_tables() {
         let moments = "08000 08001 08003 08004 08006 25001 25006 25P02 25P03 40001 40P01 53000 53100\
             \x2053200 53300 55000 55006 55P03 57000 57014 57P01 57P02 57P03 58000 58030";
-        let rows = "22001 22003 22008 22021 22P02 22P05 23000 23502 23503 23505 23514 23P01 54000\
+        let rows = "21000 22001 22003 22008 22021 22P02 22P05 23000 23502 23503 23505 23514 23P01 54000\
             \x2054001 P0001";
         let tables = "0A000 28000 28P01 3D000 3F000 42501 42703 42804 42883 42P01 XX000";
         for (kind, states) in [(Kind::Moment, moments), (Kind::Row, rows), (Kind::Tables, tables)] {

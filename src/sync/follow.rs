@@ -56,7 +56,7 @@ impl Replica {
         let incarnation = incarnation(link).await?;
         let is_known = self.followed.log == self.store.log_id()
             && self.followed.incarnation == incarnation
-            && !outbox::went_back(&self.followed.from, &now);
+            && !outbox::went_back(&self.followed.seen, &now);
         let standing = if installed { self.standing(link).await? } else { Standing::Known };
         let is_known = is_known && standing != Standing::Lost;
         if !is_known {
@@ -85,8 +85,9 @@ impl Replica {
         }
         self.followed.log = self.store.log_id();
         self.followed.incarnation = incarnation;
+        self.followed.seen.clone_from(&now);
         // From now on the outbox tells.
-        self.followed.from = now;
+        self.followed.from = if installed { now } else { String::new() };
         self.unnoted += if installed { taken } else { 0 };
         let is_turn =
             (is_whole && (installed || !is_known)) || (was_unknown && self.registered.is_none());
@@ -267,9 +268,10 @@ impl Replica {
 }
 
 /// What tells these tables, and the extra schema, from others of the same names: a dump that is restored
-/// makes new ones.
+/// makes new ones, and a server that was restored, or took the place of another, a new timeline.
 async fn incarnation(link: &Link) -> Result<String, SyncError> {
-    let statement = "select concat_ws(' ', 'chat_sessions'::regclass::oid,\
+    let statement = "select concat_ws(' ', case when pg_is_in_recovery() then ''\
+        \x20else left(pg_walfile_name(pg_current_wal_lsn()), 8) end, 'chat_sessions'::regclass::oid,\
         \x20'chat_messages'::regclass::oid, to_regclass('orion_chat.outbox')::oid)";
     let rows = link.query("the tables", statement, &[]).await?;
     Ok(rows.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default())

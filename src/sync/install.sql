@@ -9,6 +9,8 @@ create table if not exists orion_chat.outbox (
     kind "char" not null,
     session_id text not null,
     message_id text,
+    -- of a session that was deleted, whose it was
+    user_id text,
     at bigint not null,
     node text not null,
     primary key (xid, id)
@@ -59,8 +61,8 @@ begin
         return null;
     end if;
     if tg_op = 'DELETE' then
-        insert into orion_chat.outbox (kind, session_id, at, node)
-            select 'S', o.session_id,
+        insert into orion_chat.outbox (kind, session_id, user_id, at, node)
+            select 'S', o.session_id, o.user_id,
                 greatest(micros, (extract(epoch from greatest(o.created_at, o.updated_at))
                     * 1000000)::bigint), writer
             from old_rows o;

@@ -26,6 +26,9 @@ pub(super) struct Followed {
     /// The snapshot up to which all was taken; empty without the extra schema, and as long as nothing
     /// tells of all that is done.
     pub(super) from: String,
+    /// The newest snapshot that was seen: a server that went back has older ones.
+    #[serde(default)]
+    pub(super) seen: String,
     /// The mark that we left there.
     pub(super) mark: i64,
     /// How many rows both sides have, as far as is known.

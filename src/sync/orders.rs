@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::store::{StoreError, Touched, WriteTx};
+use crate::store::{StoreError, Touched, WriteTx, notes as keys};
 
 use super::compare::{self, Difference};
 use super::link::Link;
 use super::notes::{self, Letter};
 use super::order::{Order, Request};
+use super::pull::touched_by_deletion;
 use super::reconcile::Missing;
 use super::theirs;
 use super::{Replica, SyncError};
@@ -104,20 +105,23 @@ impl Replica {
         Ok(tried)
     }
 
-    /// The row that a letter is about, if it is here still.
+    /// What a letter is about: a row that is here still, or that was deleted here.
     fn about(&self, key: &[u8]) -> Result<Option<Touched>, StoreError> {
         let Some((session, message)) = notes::letter_about(key) else {
             return Ok(None);
         };
         self.store.read(|tx| {
             let Some(found) = tx.session(&session)? else {
-                return Ok(None);
+                return Ok(touched_by_deletion(tx.note(&keys::session_gone(&session))?, &session));
             };
             let Some(message) = message else {
                 return Ok(Some(Touched::Session(session)));
             };
-            let place = tx.message(&found, &message)?.map(|message| message.place);
-            Ok(place.map(|place| Touched::Message(found.user_id, found.number, place)))
+            if let Some(stored) = tx.message(&found, &message)? {
+                return Ok(Some(Touched::Message(found.user_id, found.number, stored.place)));
+            }
+            let gone = tx.note(&keys::message_gone(&session, &message))?.map(keys::time);
+            Ok(gone.map(|at| Touched::MessageGone(found.user_id, session, message, at)))
         })
     }
 

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use tokio_postgres::types::Type;
 
 use crate::fault::{Fault, is_planted};
-use crate::model::{MessageId, SessionId, Timestamp};
+use crate::model::{MessageId, SessionId, Timestamp, UserId};
 use crate::sessions::merge::Known;
 use crate::store::{ReadTx, Store, StoreError, Touched};
 
@@ -34,7 +34,8 @@ pub(super) struct Span<'a> {
 #[derive(Debug, Default)]
 struct Page {
     wanted: Wanted,
-    sessions_gone: Vec<(SessionId, Timestamp)>,
+    /// With whose they were.
+    sessions_gone: Vec<(SessionId, UserId, Timestamp)>,
     messages_gone: HashMap<SessionId, Vec<(MessageId, Timestamp)>>,
     truncated: bool,
     /// The last of them: its transaction and number.
@@ -86,8 +87,8 @@ pub(super) async fn gone_from_here(
 impl Page {
     fn gone_from(&self, tx: ReadTx<'_>) -> Result<u64, StoreError> {
         let mut gone = 0;
-        for (id, _) in &self.sessions_gone {
-            gone += u64::from(tx.session(id)?.is_some());
+        for (id, user, _) in &self.sessions_gone {
+            gone += u64::from(tx.session(id)?.is_some_and(|it| it.user_id == *user));
         }
         for (id, messages) in &self.messages_gone {
             let Some(session) = tx.session(id)? else {
@@ -129,7 +130,7 @@ async fn read(
     whole: &mut HashSet<String>,
 ) -> Result<Page, SyncError> {
     let statement = concat!(
-        "select o.xid::text, o.id, o.kind::text, o.session_id, o.message_id, o.at",
+        "select o.xid::text, o.id, o.kind::text, o.session_id, o.message_id, o.at, o.user_id",
         in_span!(),
         " and (o.xid, o.id) > ($4::text::xid8, $5) order by o.xid, o.id limit 1000"
     );
@@ -165,7 +166,11 @@ async fn read(
                 page.wanted.messages.insert(message);
             }
             ("S" | "M", ..) if is_planted(Fault::DeletionsNotTaken) => {}
-            ("S", _, Ok(id)) => page.sessions_gone.push((id, at)),
+            ("S", _, Ok(id)) => {
+                // A user who cannot be one here has nothing here.
+                let user = UserId::parse(get::<Option<&str>>(row, 6)?.unwrap_or_default());
+                page.sessions_gone.extend(user.ok().map(|user| (id, user, at)));
+            }
             ("M", Some(message), Ok(id)) => {
                 let gone = page.messages_gone.entry(id).or_default();
                 gone.extend(MessageId::parse(&message).ok().map(|id| (id, at)));
@@ -180,8 +185,8 @@ async fn read(
 
 async fn take(taker: &Taker<'_>, page: Page) -> Result<Taken, SyncError> {
     let mut rows = taker.delete_messages(page.messages_gone).await?;
-    for (id, at) in page.sessions_gone {
-        rows += taker.delete_session(id, Known::ByTime(at)).await?;
+    for (id, user, at) in page.sessions_gone {
+        rows += taker.delete_session(id, Known::ByTime(user, at)).await?;
     }
     let mut outcome = taker.take(page.wanted).await?;
     outcome.rows += rows;
@@ -206,12 +211,11 @@ pub(super) async fn put_at(
 
 /// The snapshot of now, and whether the extra schema is there.
 pub(super) async fn now(link: &Link) -> Result<(String, bool), SyncError> {
-    let statement = "select case when to_regclass('orion_chat.outbox') is null then ''\
-        \x20else pg_current_snapshot()::text end";
+    let statement =
+        "select pg_current_snapshot()::text, to_regclass('orion_chat.outbox') is not null";
     let rows = link.query("the outbox", statement, &[]).await?;
-    let snapshot: String = rows.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default();
-    let is_there = !snapshot.is_empty();
-    Ok((snapshot, is_there))
+    let now = rows.first().map(|row| Ok::<_, SyncError>((get(row, 0)?, get(row, 1)?)));
+    Ok(now.transpose()?.unwrap_or_default())
 }
 
 fn micros(at: i64) -> Timestamp {

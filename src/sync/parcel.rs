@@ -25,14 +25,31 @@ const LETTERS: usize = 100;
 /// Rows to send.
 #[derive(Debug, Default)]
 pub(super) struct Parcel {
-    pub(super) sessions_gone: Vec<(SessionId, Timestamp)>,
+    pub(super) sessions_gone: Vec<SessionGone>,
     pub(super) sessions: Vec<SessionRow>,
     pub(super) messages: Vec<MessageRow>,
-    pub(super) messages_gone: Vec<(SessionId, MessageId)>,
+    pub(super) messages_gone: Vec<MessageGone>,
     /// The sessions in which something is said, be it set aside.
     pub(super) spoken: HashSet<SessionId>,
     known: HashSet<Touched>,
     bytes: usize,
+}
+
+/// A session that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SessionGone {
+    pub(super) user_id: UserId,
+    pub(super) id: SessionId,
+    pub(super) at: Timestamp,
+}
+
+/// A message that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MessageGone {
+    pub(super) user_id: UserId,
+    pub(super) session_id: SessionId,
+    pub(super) id: MessageId,
+    pub(super) at: Timestamp,
 }
 
 /// A session to send.
@@ -156,10 +173,16 @@ impl Parcel {
                     self.add_message(tx, row)?;
                 }
             }
-            Touched::MessageGone(session_id, id) => {
-                self.messages_gone.push((session_id.clone(), id.clone()));
+            Touched::MessageGone(user_id, session_id, id, at) => {
+                // What its session shows follows from that.
+                self.take(tx, &Touched::Session(session_id.clone()))?;
+                let (user_id, session_id, id) = (user_id.clone(), session_id.clone(), id.clone());
+                self.messages_gone.push(MessageGone { user_id, session_id, id, at: *at });
             }
-            Touched::SessionGone(id, at) => self.sessions_gone.push((id.clone(), *at)),
+            Touched::SessionGone(user_id, id, at) => {
+                let (user_id, id) = (user_id.clone(), id.clone());
+                self.sessions_gone.push(SessionGone { user_id, id, at: *at });
+            }
         }
         Ok(())
     }

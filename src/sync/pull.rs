@@ -162,13 +162,14 @@ impl Taker<'_> {
         let work = move |tx: &mut WriteTx<'_>| {
             let merge = |(session, said): &Arrival| {
                 let merged = merge::merge(tx, session, said)?;
-                let gone = tx.note(&keys::session_gone(&session.id))?.map(keys::time);
+                let gone =
+                    touched_by_deletion(tx.note(&keys::session_gone(&session.id))?, &session.id);
                 Ok::<_, StoreError>((session.id.clone(), merged, gone))
             };
             batch.iter().map(merge).collect::<Result<Vec<_>, _>>()
         };
         let began = Instant::now();
-        let outcomes: Vec<(SessionId, Merged, Option<Timestamp>)> =
+        let outcomes: Vec<(SessionId, Merged, Option<Touched>)> =
             self.store.write_patiently("merge", work).await?;
         let rows = outcomes.iter().map(|(_, merged, _)| merged.rows).sum();
         if rows > 0 {
@@ -182,9 +183,7 @@ impl Taker<'_> {
             if merged.is_anothers {
                 warn!("session {id} is another user's in PostgreSQL than here; it is left alone");
             }
-            taken
-                .again
-                .extend(gone.filter(|_| merged.is_gone).map(|at| Touched::SessionGone(id, at)));
+            taken.again.extend(gone.filter(|_| merged.is_gone));
         }
         Ok(taken)
     }
@@ -227,7 +226,7 @@ impl Taker<'_> {
         id: SessionId,
         known: Known,
     ) -> Result<u64, SyncError> {
-        let work = move |tx: &mut WriteTx<'_>| merge::delete_session(tx, &id, known);
+        let work = move |tx: &mut WriteTx<'_>| merge::delete_session(tx, &id, &known);
         Ok(self.store.write_patiently("merge_deletion", work).await?)
     }
 
@@ -235,6 +234,12 @@ impl Taker<'_> {
     fn is_here(&self, id: &SessionId) -> bool {
         !matches!(self.store.read(|tx| tx.session(id)), Ok(None))
     }
+}
+
+/// What to send of the session of that id, of whose deletion there may be a note.
+pub(super) fn touched_by_deletion(note: Option<Vec<u8>>, id: &SessionId) -> Option<Touched> {
+    let (at, user_id) = keys::deletion_in(&note?)?;
+    Some(Touched::SessionGone(user_id, id.clone(), at))
 }
 
 /// What is here of a message that is there.

@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError, Touched};
 use super::SyncError;
 use super::link::Link;
 use super::notes;
-use super::parcel::{MessageRow, Parcel, SessionRow};
+use super::parcel::{MessageRow, Parcel, SessionGone, SessionRow};
 use super::statements::{self, Prints};
 
 use kept::{
@@ -180,6 +180,7 @@ impl Sender<'_> {
         )?;
         let there = self.look_after_sessions(&sent, inserted, updated, (notes, outcome)).await?;
         if self.installed {
+            statements::date_deletions(link, parcel).await?;
             statements::put_versions(link, &there).await?;
         }
         for row in &parcel.sessions {
@@ -297,6 +298,9 @@ impl Sender<'_> {
             return Err(error);
         };
         let mut notes = Notes::default();
+        let gone = parcel.messages_gone.iter().map(|it| (&it.session_id, Some(&it.id)));
+        let gone: Vec<_> =
+            gone.chain(parcel.sessions_gone.iter().map(|it| (&it.id, None))).collect();
         match (parcel.messages.as_slice(), parcel.sessions.as_slice()) {
             // Somebody holds its session: they are tried again together.
             _ if error.is_held() && !aside.is_empty() => {
@@ -304,16 +308,16 @@ impl Sender<'_> {
                 notes.letters.extend(aside.into_iter().map(held));
             }
             ([row], _) => notes.letters.push(letter_of_message(row, state, message)),
+            // A deletion that is refused, as by a foreign key of another table.
+            _ if !gone.is_empty() => {
+                let refused = |(session, id)| letter(session, id, state, message);
+                notes.letters.extend(gone.into_iter().map(refused));
+            }
             (_, [row]) => {
                 notes.letters = aside;
                 notes.letters.push(letter_of_session(row, state, message));
             }
-            // A deletion that is refused, as by a foreign key of another table.
-            _ => {
-                let gone = parcel.messages_gone.iter().map(|(session, id)| (session, Some(id)));
-                let gone = gone.chain(parcel.sessions_gone.iter().map(|(id, _)| (id, None)));
-                notes.letters.extend(gone.map(|(session, id)| letter(session, id, state, message)));
-            }
+            _ => {}
         }
         Ok(notes.save(self.store).await?)
     }
@@ -326,14 +330,14 @@ impl Sender<'_> {
         }
         let refused: HashSet<_> = notes.letters.iter().map(|(key, _)| key.clone()).collect();
         let sent = parcel.messages.iter().map(|row| (&row.session_id, &row.id));
-        let gone = parcel.messages_gone.iter().map(|(session, id)| (session, id));
+        let gone = parcel.messages_gone.iter().map(|it| (&it.session_id, &it.id));
         let keys = sent.chain(gone).map(|(session, id)| notes::letter(session, Some(id)));
         for key in keys.filter(|key| !refused.contains(key)) {
             if self.store.read(|tx| tx.note(&key))?.is_some() {
                 notes.letters.push((key, None));
             }
         }
-        for (id, _) in &parcel.sessions_gone {
+        for SessionGone { id, .. } in &parcel.sessions_gone {
             let of_session = self.store.read(|tx| tx.notes(&notes::letter(id, None), &[], 1000))?;
             notes.letters.extend(of_session.into_iter().map(|(key, _)| (key, None)));
         }

@@ -214,10 +214,9 @@ impl Work {
                 wanted.messages.insert(id);
             }
             for id in differs.there {
-                match deleted_here(store, &session.id, &id)? {
-                    Some(touched) => outcome.again.push(touched),
-                    None => _ = wanted.messages.insert(id),
-                }
+                // One that was deleted here goes there too, or comes back if it was put there later.
+                outcome.again.extend(deleted_here(store, &session, &id)?);
+                wanted.messages.insert(id);
             }
             if missing == Missing::Lost {
                 outcome.again.extend(differs.here.into_iter().map(|(_, place, _)| touch(place)));
@@ -239,14 +238,15 @@ impl Work {
 /// What to send of a message that was deleted here and is there.
 fn deleted_here(
     store: &Store,
-    session: &SessionId,
+    session: &SessionRef,
     id: &str,
 ) -> Result<Option<Touched>, StoreError> {
     let Ok(id) = MessageId::parse(id) else {
         return Ok(None);
     };
-    let gone = store.read(|tx| tx.note(&keys::message_gone(session, &id)))?;
-    Ok(gone.map(|_| Touched::MessageGone(session.clone(), id)))
+    let gone = store.read(|tx| tx.note(&keys::message_gone(&session.id, &id)))?;
+    let SessionRef { user_id, id: session, .. } = session.clone();
+    Ok(gone.map(|at| Touched::MessageGone(user_id, session, id, keys::time(at))))
 }
 
 /// What a push brings there anyway.
@@ -274,8 +274,8 @@ impl OnItsWay {
             self.created.extend(journal.created);
             self.some.extend(journal.touched.into_iter().filter_map(|touched| match touched {
                 Touched::Session(id)
-                | Touched::MessageGone(id, _)
-                | Touched::SessionGone(id, _) => Some(id),
+                | Touched::MessageGone(_, id, ..)
+                | Touched::SessionGone(_, id, _) => Some(id),
                 Touched::Message(..) => None,
             }));
             self.until = journal.until;

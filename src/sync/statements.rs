@@ -1,6 +1,7 @@
 //! The statements that send rows. Each takes many of them at once, as arrays, and changes nothing
 //! when it is repeated.
 
+mod deletions;
 mod messages;
 mod sessions;
 
@@ -13,10 +14,10 @@ use crate::model::{MessageId, SessionId, Timestamp};
 
 use super::SyncError;
 
-pub(super) use messages::{delete_messages, upsert_messages, whereabouts};
+pub(super) use deletions::{date_deletions, delete_messages, delete_sessions};
+pub(super) use messages::{upsert_messages, whereabouts};
 pub(super) use sessions::{
-    delete_sessions, fill_sessions, follow_messages, insert_sessions, owners, put_versions,
-    update_sessions,
+    fill_sessions, follow_messages, insert_sessions, owners, put_versions, update_sessions,
 };
 
 /// Fingerprints of what is sessions' own there.
@@ -73,6 +74,22 @@ fn prints(rows: &[Row]) -> Result<Prints, SyncError> {
 pub(super) fn print(text: &str) -> u128 {
     u128::from_str_radix(text, 16).unwrap_or_default()
 }
+
+/// Notes the sessions of which `rows` has rows among those; gives these rows.
+macro_rules! note_changed {
+    ($rows:literal) => {
+        concat!(
+            ", noted as (select set_config('orion_chat.changed', concat_ws(chr(1), ",
+            changed!(),
+            ", string_agg(distinct r.session_id, chr(1))), true) from ",
+            $rows,
+            " r) select r.session_id::text from ",
+            $rows,
+            " r cross join noted"
+        )
+    };
+}
+use note_changed;
 
 fn hex(print: u128) -> String {
     format!("{print:032x}")

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::rig::{Extra, Node, Scene, TO_HEAL, Weather, World, clock, eventually, save, within};
+use crate::rig::{
+    Extra, Link, Node, Scene, TO_HEAL, Weather, World, clock, eventually, save, within,
+};
 
 either_way! {
     metadata_that_postgres_spells_otherwise_is_not_sent_to_and_fro
@@ -10,6 +12,8 @@ either_way! {
     rows_that_cannot_be_held_here_stop_nothing
     an_address_in_capitals_is_the_same_user
     two_nodes_beside_one_postgres_agree
+    a_message_that_another_node_deletes_and_saves_again_lives
+    one_session_id_of_two_users_is_deleted_for_one_of_them
     tables_with_types_of_their_own_are_written_all_the_same
 }
 
@@ -143,6 +147,81 @@ fn two_nodes_beside_one_postgres_agree(extra: Extra) {
     assert_eq!(world.0["greeted"].messages.len(), 1);
     agree(&scene, &other);
     other.stop();
+}
+
+fn a_message_that_another_node_deletes_and_saves_again_lives(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    let other = Node::start(scene.link.port);
+    scene.node.create("ann", "s", "hello");
+    scene.node.save("ann", "s", "m", "one");
+    scene.node.save("ann", "s", "m2", "two");
+    eventually("the other has it", || other.said("ann", "s") == ["hello", "one", "two"]);
+    scene.node.delete_message("ann", "s", "m");
+    eventually("nor has the other", || other.said("ann", "s") == ["hello", "two"]);
+    scene.node.save("ann", "s", "m", "again");
+    eventually("the other has it again", || other.said("ann", "s") == ["hello", "two", "again"]);
+    let mut said = vec!["hello", "two", "again"];
+    if extra == Extra::Installed {
+        // Both at once, which looks like an edit where nothing tells of the deletion.
+        scene.node.delete_message("ann", "s", "m2");
+        scene.node.save("ann", "s", "m2", "at once");
+        said = vec!["hello", "again", "at once"];
+    }
+    eventually("the other has both", || other.said("ann", "s") == said);
+    other.drained();
+    drop(other);
+    scene.check(&[]);
+    assert_eq!(scene.node.said("ann", "s"), said);
+}
+
+fn one_session_id_of_two_users_is_deleted_for_one_of_them(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    scene.link.set(Weather::Down);
+    let mut express = scene.express();
+    for session in ["s", "t"] {
+        express.create("ann", session, "hers");
+        express.save(session, &format!("m-{session}"), "hers");
+        scene.node.create("bob", session, "his");
+    }
+    scene.link.set(Weather::Fair);
+    scene.node.status_when("his are refused", |status| {
+        status["deadLetters"].as_u64() >= Some(2) && status["queue"] == 0
+    });
+    // His first goes here, hers second there.
+    scene.node.delete("bob", "s");
+    express.delete("t");
+    scene.node.drained();
+    scene.node.done(&["postgres", "pull"]);
+    assert_eq!(express.said("s"), ["hers"]);
+    assert_eq!(scene.node.said("bob", "t"), ["his"]);
+    eventually("hers is here", || scene.node.said("ann", "s").contains(&"hers".to_owned()));
+    scene.node.done(&["postgres", "retry"]);
+    let world = scene.check(&[]);
+    assert_eq!(world.0.len(), 2);
+}
+
+#[test]
+fn a_deletion_by_another_node_takes_nothing_that_was_said_after_it() {
+    let mut scene = Scene::new(Extra::Installed);
+    let others_link = Link::to(&scene.bouncer.socket());
+    let other = Node::start(others_link.port);
+    scene.node.create("ann", "s", "hello");
+    eventually("the other has it", || other.session("ann", "s").is_some());
+    for link in [&others_link, &scene.link] {
+        link.set(Weather::Down);
+    }
+    other.delete("ann", "s");
+    scene.node.save("ann", "s", "later", "said later");
+    // The deletion gets there first.
+    others_link.set(Weather::Fair);
+    other.drained();
+    scene.link.set(Weather::Fair);
+    scene.node.drained();
+    scene.node.done(&["postgres", "pull"]);
+    other.drained();
+    drop(other);
+    let world = scene.check(&[]);
+    assert_eq!(world.0["s"].messages.len(), 1);
 }
 
 fn tables_with_types_of_their_own_are_written_all_the_same(extra: Extra) {

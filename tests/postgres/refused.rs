@@ -11,6 +11,8 @@ either_way! {
     refused_rows_anywhere_in_a_batch_leave_the_others_alone
     what_is_refused_lives_on_in_a_session_that_was_deleted_there_before
     what_is_refused_lives_on_though_its_session_is_being_deleted_there
+    one_id_in_two_sessions_stops_nothing
+    a_deletion_that_somebody_holds_up_there_is_done_later
     what_is_refused_goes_when_it_is_sent_again_and_may
     a_row_that_a_trigger_refuses_is_not_lost_from_sight
     a_session_that_is_refused_holds_up_its_own_messages_alone
@@ -116,6 +118,43 @@ fn what_is_refused_lives_on_though_its_session_is_being_deleted_there(extra: Ext
     scene.check_but(&[], &["m0", "late"]);
     let said = scene.node.said("ann", "s");
     assert!(said.contains(&"late".to_owned()), "{said:?}");
+}
+
+fn one_id_in_two_sessions_stops_nothing(extra: Extra) {
+    let scene = Scene::new(extra);
+    scene.link.set(Weather::Down);
+    for session in ["a", "b", "c"] {
+        scene.node.create("ann", session, "hello");
+        scene.node.save("ann", session, if session == "c" { "2" } else { "1" }, "numbered");
+    }
+    scene.link.set(Weather::Fair);
+    dead_letters(&scene, 1);
+    let said = ["a", "b", "c"].map(|session| scene.express().said(session));
+    let numbered = said.concat().iter().filter(|text| *text == "numbered").count();
+    assert_eq!(numbered, 2, "an id is there once: {said:?}");
+    for session in ["a", "b", "c"] {
+        assert_eq!(scene.node.said("ann", session), ["hello", "numbered"]);
+    }
+}
+
+fn a_deletion_that_somebody_holds_up_there_is_done_later(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    for session in ["s", "gone"] {
+        scene.node.create("ann", session, "hello");
+        scene.node.save("ann", session, &format!("m-{session}"), "one");
+    }
+    scene.same(&[]);
+    let mut express = scene.express();
+    let mut held = express.0.transaction().unwrap();
+    let sql = "select from chat_messages for update";
+    held.batch_execute(sql).unwrap();
+    scene.node.delete_message("ann", "s", "m-s");
+    scene.node.delete("ann", "gone");
+    dead_letters(&scene, 2);
+    held.rollback().unwrap();
+    drop(express);
+    let world = scene.check(&[]);
+    assert_eq!((world.0.len(), world.0["s"].messages.len()), (1, 1));
 }
 
 fn what_is_refused_goes_when_it_is_sent_again_and_may(extra: Extra) {

@@ -22,7 +22,7 @@ fn a_session_that_is_missing_there_is_deleted_unless_something_was_done_with_it_
     create(&store, "ann", "s", "hello");
     let delete = |(number, row)| {
         let (id, known) = (id.clone(), Known::ByAbsence(number, row));
-        wait(store.write("delete", move |tx| delete_session(tx, &id, known))).unwrap()
+        wait(store.write("delete", move |tx| delete_session(tx, &id, &known))).unwrap()
     };
     let before = seen(&store, &id).unwrap();
     save(&store, "ann", "s", "and more").unwrap();

@@ -4,7 +4,7 @@ use std::ops::{Bound, ControlFlow};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::model::{MessageId, SessionId, Timestamp};
+use crate::model::{MessageId, SessionId, Timestamp, UserId};
 use crate::sessions::edit_message::find;
 use crate::sessions::{parse_message, parse_row, raw, to_json};
 use crate::store::{Facts, NewMessage, Row, SessionRef, StoreError, WriteTx, notes};
@@ -12,10 +12,10 @@ use crate::store::{Facts, NewMessage, Row, SessionRef, StoreError, WriteTx, note
 use super::{TheirSession, recounted};
 
 /// How the deletion of a session is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
-    /// It was deleted at this time, after which its messages live on.
-    ByTime(Timestamp),
+    /// It was this user's, and was deleted at this time, after which its messages live on.
+    ByTime(UserId, Timestamp),
     /// Without a word: it was not there any more when it had this number here, and a row with this
     /// [`row_print`]. What was made or changed here since lives.
     ByAbsence(u64, u128),
@@ -28,16 +28,17 @@ pub enum Known {
 pub fn delete_session(
     tx: &mut WriteTx<'_>,
     id: &SessionId,
-    known: Known,
+    known: &Known,
 ) -> Result<u64, StoreError> {
     let Some(session) = tx.session(id)? else {
         return Ok(0);
     };
     let row = tx.row(&session)?;
     let at = match known {
-        Known::ByTime(at) => at,
+        Known::ByTime(user, _) if *user != session.user_id => return Ok(0),
+        Known::ByTime(_, at) => *at,
         Known::ByAbsence(number, print) => {
-            let is_same = (session.number, row_print(&row.json)) == (number, print);
+            let is_same = (session.number, row_print(&row.json)) == (*number, *print);
             return if is_same { forget(tx, &session, &row) } else { Ok(0) };
         }
     };
@@ -51,7 +52,7 @@ pub fn delete_session(
         return Ok(1);
     }
     let gone = delete_places(tx, &session, &before, at)?;
-    tx.put_note(&notes::session_gone(id), Some(&at.as_micros().to_be_bytes()));
+    tx.put_note(&notes::session_gone(id), Some(&notes::deletion(at, &session.user_id)));
     // It lives on, and must be there again with what was said later.
     let row = tx.row(&session)?;
     tx.put_note(&notes::base(session.number), None);
@@ -100,9 +101,8 @@ pub fn delete_messages(
         if message.place > *deleted_at {
             continue;
         }
-        let at = tx.now().max(tx.row(&session)?.updated_at.next());
         // Sent too, as it may have been sent there again since.
-        tx.remove_message(&session, id, &message, at);
+        tx.remove_message(&session, id, &message, *deleted_at);
         gone += 1;
     }
     recount(tx, &session, gone)

@@ -13,7 +13,7 @@ use crate::store::notes::{self, Base};
 use crate::store::{NewMessage, SessionRef, StoreError, StoredMessage, WriteTx};
 
 use super::conflict::{Loser, Side, keep};
-use super::{TheirMessage, message_json, recounted};
+use super::{TheirMessage, gone_at, message_json, recounted};
 
 /// Takes the messages that are not here, and the text of those that changed there alone; gives how
 /// many that were. `mirrored` says that they are there.
@@ -23,14 +23,15 @@ pub(super) fn unite(
     said: &[TheirMessage],
     mirrored: bool,
 ) -> Result<u64, StoreError> {
-    let session_gone = tx.note(&notes::session_gone(&session.id))?.map(notes::time);
+    let session_gone = gone_at(tx, &session.id, &session.user_id)?;
     let (mut new, mut timeless) = (Vec::new(), Vec::new());
     let mut changed = 0;
     for message in said {
-        let gone = notes::message_gone(&session.id, &message.id);
+        let gone = tx.note(&notes::message_gone(&session.id, &message.id))?.map(notes::time);
+        let gone = gone.max(session_gone);
         if let Ok(stored) = find(tx.message(session, &message.id)?, session, &message.id) {
             changed += u64::from(retell(tx, session, message, &stored)?);
-        } else if session_gone.is_none_or(|gone| message.at > gone) && tx.note(&gone)?.is_none() {
+        } else if gone.is_none_or(|gone| message.at > gone) {
             if message.is_whole { new.push(message) } else { timeless.push(message) }
         }
     }

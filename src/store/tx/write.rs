@@ -342,8 +342,8 @@ impl<'a> WriteTx<'a> {
     pub fn delete_session(&mut self, session: &SessionRef, row: &Row, at: Timestamp) {
         self.tally(&session.user_id, |tx| tx.loss(session, row));
         if self.leaves_traces {
-            let trace = notes::session_gone(&session.id);
-            self.put_note(&trace, Some(&at.as_micros().to_be_bytes()));
+            let deletion = notes::deletion(at, &session.user_id);
+            self.put_note(&notes::session_gone(&session.id), Some(&deletion));
         }
         self.strike_out(&notes::own_at(session.number));
         self.strike_out(&notes::base(session.number));

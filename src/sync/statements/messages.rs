@@ -11,22 +11,9 @@ use crate::sync::SyncError;
 use crate::sync::link::Link;
 use crate::sync::parcel::MessageRow;
 
-use super::{changed, get, hex, message_id, micros, print, same_owner, session_id, time};
-
-/// Notes the sessions of which `rows` has rows among those; gives these rows.
-macro_rules! note_changed {
-    ($rows:literal) => {
-        concat!(
-            ", noted as (select set_config('orion_chat.changed', concat_ws(chr(1), ",
-            changed!(),
-            ", string_agg(distinct r.session_id, chr(1))), true) from ",
-            $rows,
-            " r) select r.session_id::text from ",
-            $rows,
-            " r cross join noted"
-        )
-    };
-}
+use super::{
+    changed, get, hex, message_id, micros, note_changed, print, same_owner, session_id, time,
+};
 
 /// Inserts messages whose sessions are there, and changes those that were edited; gives how many
 /// were sent that way. One that is there as it is counts as not sent.
@@ -93,30 +80,6 @@ pub(in crate::sync) async fn upsert_messages(
         ],
     ).await?;
     Ok(sent.len())
-}
-
-/// Deletes messages.
-pub(in crate::sync) async fn delete_messages(
-    link: &Link,
-    gone: &[(SessionId, MessageId)],
-) -> Result<(), SyncError> {
-    if gone.is_empty() {
-        return Ok(());
-    }
-    let sessions: Vec<_> = gone.iter().map(|(session, _)| session.as_str()).collect();
-    let ids: Vec<_> = gone.iter().map(|(_, id)| id.as_str()).collect();
-    link.query(
-        "the deletion of messages",
-        concat!(
-            "with gone as (delete from chat_messages m using unnest($1, $2) x(session_id, id)",
-            " where m.message_id = x.id and m.session_id = x.session_id",
-            " returning m.session_id)",
-            note_changed!("gone")
-        ),
-        &[(&sessions, Type::TEXT_ARRAY), (&ids, Type::TEXT_ARRAY)],
-    )
-    .await?;
-    Ok(())
 }
 
 /// Where messages are that may not have been kept.

@@ -16,43 +16,6 @@ use super::{
     Prints, changed, get, hex, micros, own_print, print, prints, same_owner, session_id, time,
 };
 
-/// Deletes sessions as of a time, with their messages up to then. One that has later messages stays.
-pub(in crate::sync) async fn delete_sessions(
-    link: &Link,
-    gone: &[(SessionId, Timestamp)],
-) -> Result<(), SyncError> {
-    if gone.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<_> = gone.iter().map(|(id, _)| id.as_str()).collect();
-    let times: Vec<_> = gone.iter().map(|(_, at)| micros(*at)).collect();
-    let parameters = [(&ids as _, Type::TEXT_ARRAY), (&times as _, Type::INT8_ARRAY)];
-    let messages = link.query(
-        "the deletion of sessions",
-        concat!(
-            "delete from chat_messages m using unnest($1, $2) x(id, at)",
-            // Of one that never was there no messages are looked for.
-            " join chat_sessions s on s.session_id = x.id where m.session_id = s.session_id",
-            " and m.created_at <= ",
-            time!("x.at")
-        ),
-        &parameters,
-    );
-    let sessions = link.query(
-        "the deletion of sessions",
-        concat!(
-            "delete from chat_sessions s using unnest($1, $2) x(id, at) where s.session_id = x.id",
-            " and coalesce(s.created_at, 'epoch') <= ",
-            time!("x.at"),
-            " and not exists (select from chat_messages m where m.session_id = s.session_id)"
-        ),
-        &parameters,
-    );
-    // Both at once, so that they come before whatever else is sent.
-    futures_util::try_join!(messages, sessions)?;
-    Ok(())
-}
-
 /// Inserts the sessions that are not there; gives the fingerprints of those.
 pub(in crate::sync) async fn insert_sessions(
     link: &Link,
