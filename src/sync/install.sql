@@ -16,6 +16,8 @@ create table if not exists orion_chat.outbox (
     primary key (xid, id)
 );
 
+alter table orion_chat.outbox add column if not exists user_id text;
+
 -- When a session's title or metadata changed last, and what has no column of the portal's.
 create table if not exists orion_chat.versions (
     session_id text primary key,

@@ -5,6 +5,7 @@ use crate::rig::{Extra, Journal, Load, Scene, Weather, World, eventually, figure
 either_way! {
     an_older_dump_takes_nothing_from_this_node
     a_server_that_went_back_in_time_takes_nothing_from_this_node
+    a_server_that_went_back_a_little_takes_nothing_from_this_node
     an_emptied_postgres_takes_nothing_from_this_node
     many_deletions_at_once_are_asked_about
     what_is_saved_while_an_older_dump_is_restored_stays_and_is_quick
@@ -58,6 +59,23 @@ fn a_server_that_went_back_in_time_takes_nothing_from_this_node(extra: Extra) {
     let (mut scene, journals) = grown(extra, |scene| copy = Some(scene.cluster.copy()));
     scene.cluster.go_back_to(&copy.unwrap());
     after_less(&mut scene, &journals);
+}
+
+fn a_server_that_went_back_a_little_takes_nothing_from_this_node(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    for n in 0..100 {
+        scene.node.create("ann", &format!("kept-{n}"), "hello");
+    }
+    scene.node.drained();
+    let copy = scene.cluster.copy();
+    // So few that they could be deletions.
+    for n in 0..5 {
+        scene.node.create("ann", &format!("lost-{n}"), "hello");
+    }
+    scene.node.drained();
+    scene.node.done(&["postgres", "pull"]);
+    scene.cluster.go_back_to(&copy);
+    assert_eq!(scene.check(&[]).0.len(), 105);
 }
 
 fn an_emptied_postgres_takes_nothing_from_this_node(extra: Extra) {
