@@ -53,7 +53,7 @@ impl Replica {
         let (mut now, installed) = outbox::now(link).await?;
         self.installed = installed;
         self.status.set_installed(installed);
-        let incarnation = incarnation(link).await?;
+        let incarnation = incarnation(link, installed).await?;
         let is_known = self.followed.log == self.store.log_id()
             && self.followed.incarnation == incarnation
             && !outbox::went_back(&self.followed.seen, &now);
@@ -268,11 +268,25 @@ impl Replica {
 }
 
 /// What tells these tables, and the extra schema, from others of the same names: a dump that is restored
-/// makes new ones, and a server that was restored, or took the place of another, a new timeline.
-async fn incarnation(link: &Link) -> Result<String, SyncError> {
-    let statement = "select concat_ws(' ', case when pg_is_in_recovery() then ''\
-        \x20else left(pg_walfile_name(pg_current_wal_lsn()), 8) end, 'chat_sessions'::regclass::oid,\
-        \x20'chat_messages'::regclass::oid, to_regclass('orion_chat.outbox')::oid)";
+/// makes new ones. Without the extra schema, where no mark tells it, a server that was restored or took
+/// the place of another is known by its timeline.
+async fn incarnation(link: &Link, installed: bool) -> Result<String, SyncError> {
+    let statement = if installed {
+        "select concat_ws(' ', 'chat_sessions'::regclass::oid, 'chat_messages'::regclass::oid,\
+            \x20'orion_chat.outbox'::regclass::oid), false"
+    } else {
+        "select concat_ws(' ', 'chat_sessions'::regclass::oid, 'chat_messages'::regclass::oid,\
+            \x20case when not pg_is_in_recovery()\
+            \x20then 'timeline ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) end),\
+            \x20pg_is_in_recovery()"
+    };
     let rows = link.query("the tables", statement, &[]).await?;
-    Ok(rows.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default())
+    let found = rows.first().map(|row| Ok::<_, SyncError>((get(row, 0)?, get(row, 1)?)));
+    match found.transpose()?.unwrap_or_default() {
+        (incarnation, false) => Ok(incarnation),
+        // Some of what is missing on it may only be late.
+        (_, true) => Err(SyncError::Unreachable(
+            "it is a standby, which follows another server and takes nothing".to_owned(),
+        )),
+    }
 }

@@ -9,7 +9,7 @@ use super::compare::{self, Difference};
 use super::link::Link;
 use super::notes::{self, Letter};
 use super::order::{Order, Request};
-use super::pull::touched_by_deletion;
+use super::pull::{touched_by_deletion, touched_message};
 use super::reconcile::Missing;
 use super::theirs;
 use super::{Replica, SyncError};
@@ -117,11 +117,7 @@ impl Replica {
             let Some(message) = message else {
                 return Ok(Some(Touched::Session(session)));
             };
-            if let Some(stored) = tx.message(&found, &message)? {
-                return Ok(Some(Touched::Message(found.user_id, found.number, stored.place)));
-            }
-            let gone = tx.note(&keys::message_gone(&session, &message))?.map(keys::time);
-            Ok(gone.map(|at| Touched::MessageGone(found.user_id, session, message, at)))
+            touched_message(tx, &found, &message)
         })
     }
 

@@ -198,6 +198,12 @@ impl Parcel {
         self.take(tx, &Touched::Session(row.session_id.clone()))?;
         self.bytes += row.content.len() + row.metadata.len();
         self.spoken.insert(row.session_id.clone());
+        let gone = tx.note(&keys::message_gone(&row.session_id, &row.id))?.map(keys::time);
+        if let Some(at) = gone.filter(|at| *at < row.at) {
+            // It took the place of one that may be there still.
+            let (user_id, session_id) = (row.user_id.clone(), row.session_id.clone());
+            self.messages_gone.push(MessageGone { user_id, session_id, id: row.id.clone(), at });
+        }
         self.messages.push(row);
         Ok(())
     }

@@ -242,6 +242,21 @@ pub(super) fn touched_by_deletion(note: Option<Vec<u8>>, id: &SessionId) -> Opti
     Some(Touched::SessionGone(user_id, id.clone(), at))
 }
 
+/// What to send of the message of `session` that has this id: itself, which goes there in place of one that
+/// was deleted, or that it was deleted.
+pub(super) fn touched_message(
+    tx: ReadTx<'_>,
+    session: &SessionRef,
+    id: &MessageId,
+) -> Result<Option<Touched>, StoreError> {
+    if let Some(stored) = tx.message(session, id)? {
+        return Ok(Some(Touched::Message(session.user_id.clone(), session.number, stored.place)));
+    }
+    let gone = tx.note(&keys::message_gone(&session.id, id))?.map(keys::time);
+    let SessionRef { user_id, id: session_id, .. } = session.clone();
+    Ok(gone.map(|at| Touched::MessageGone(user_id, session_id, id.clone(), at)))
+}
+
 /// What is here of a message that is there.
 enum FoundHere {
     /// The same.

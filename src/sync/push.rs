@@ -63,7 +63,7 @@ impl Sender<'_> {
             if !rest.is_empty() {
                 waiting.push(rest);
             }
-            let aside = self.set_aside(&mut parcel);
+            let aside = self.set_aside(&mut parcel, &batch);
             let sent = self.send_parcel(&parcel, aside.clone(), &mut outcome).await;
             let Err(error) = sent else {
                 continue;
@@ -79,9 +79,12 @@ impl Sender<'_> {
     }
 
     /// Takes out of `parcel` what is known to be refused; gives what to note of that.
-    fn set_aside(&self, parcel: &mut Parcel) -> Vec<AboutRow> {
+    fn set_aside(&self, parcel: &mut Parcel, batch: &[Touched]) -> Vec<AboutRow> {
         if self.again {
-            parcel.sessions.iter_mut().for_each(|row| row.refused = false);
+            let named: HashSet<_> = batch.iter().collect();
+            for row in &mut parcel.sessions {
+                row.refused &= !named.contains(&Touched::Session(row.id.clone()));
+            }
         }
         let (mut aside, mut counts) = (Vec::new(), HashMap::new());
         let is_refused = |row: &mut MessageRow| self.refused_roles.contains_key(&row.role);

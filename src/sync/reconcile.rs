@@ -10,7 +10,7 @@ use crate::store::{SessionRef, Store, StoreError, Touched, notes as keys};
 use super::SyncError;
 use super::compare::{self, Aside, Difference};
 use super::pace::Pace;
-use super::pull::{Taken, Taker, Wanted, wholes};
+use super::pull::{Taken, Taker, Wanted, touched_message, wholes};
 use super::push::Sender;
 use super::recent::Recent;
 use super::theirs;
@@ -244,9 +244,10 @@ fn deleted_here(
     let Ok(id) = MessageId::parse(id) else {
         return Ok(None);
     };
-    let gone = store.read(|tx| tx.note(&keys::message_gone(&session.id, &id)))?;
-    let SessionRef { user_id, id: session, .. } = session.clone();
-    Ok(gone.map(|at| Touched::MessageGone(user_id, session, id, keys::time(at))))
+    store.read(|tx| match tx.note(&keys::message_gone(&session.id, &id))? {
+        Some(_) => touched_message(tx, session, &id),
+        None => Ok(None),
+    })
 }
 
 /// What a push brings there anyway.

@@ -51,7 +51,7 @@ use changed;
 /// Whether session `s` there is the user's who has it here, where addresses are in lower case.
 macro_rules! same_owner {
     () => {
-        "(s.user_id = x.user_id or (position('@' in s.user_id) > 0 and lower(btrim(s.user_id)) = x.user_id))"
+        "(s.user_id = x.user_id or (position('@' in s.user_id) > 0 and lower(btrim(s.user_id, E' \\t\\n\\r')) = x.user_id))"
     };
 }
 use same_owner;

@@ -143,18 +143,23 @@ fn a_deletion_that_somebody_holds_up_there_is_done_later(extra: Extra) {
         scene.node.create("ann", session, "hello");
         scene.node.save("ann", session, &format!("m-{session}"), "one");
     }
+    scene.node.save("ann", "s", "again", "before");
     scene.same(&[]);
     let mut express = scene.express();
     let mut held = express.0.transaction().unwrap();
     let sql = "select from chat_messages for update";
     held.batch_execute(sql).unwrap();
-    scene.node.delete_message("ann", "s", "m-s");
+    for id in ["m-s", "again"] {
+        scene.node.delete_message("ann", "s", id);
+    }
+    scene.node.save("ann", "s", "again", "anew");
     scene.node.delete("ann", "gone");
-    dead_letters(&scene, 2);
+    dead_letters(&scene, 3);
     held.rollback().unwrap();
     drop(express);
     let world = scene.check(&[]);
-    assert_eq!((world.0.len(), world.0["s"].messages.len()), (1, 1));
+    let said: Vec<_> = world.0["s"].messages.iter().map(|message| &*message.content).collect();
+    assert_eq!((world.0.len(), said), (1, vec!["hello", "anew"]));
 }
 
 fn what_is_refused_goes_when_it_is_sent_again_and_may(extra: Extra) {

@@ -28,10 +28,14 @@ pub(super) fn unite(
     let mut changed = 0;
     for message in said {
         let gone = tx.note(&notes::message_gone(&session.id, &message.id))?.map(notes::time);
-        let gone = gone.max(session_gone);
+        // Nobody knows when one was put there that has no time.
+        let is_later = gone.is_none_or(|gone| message.is_whole && message.at > gone)
+            && session_gone.is_none_or(|gone| message.at > gone);
         if let Ok(stored) = find(tx.message(session, &message.id)?, session, &message.id) {
-            changed += u64::from(retell(tx, session, message, &stored)?);
-        } else if gone.is_none_or(|gone| message.at > gone) {
+            // What took the place of one that was deleted here goes there with the deletion.
+            let is_older = gone.is_some_and(|gone| stored.place > gone) && !is_later;
+            changed += u64::from(!is_older && retell(tx, session, message, &stored)?);
+        } else if is_later {
             if message.is_whole { new.push(message) } else { timeless.push(message) }
         }
     }

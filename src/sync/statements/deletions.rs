@@ -105,11 +105,14 @@ pub(in crate::sync) async fn date_deletions(link: &Link, parcel: &Parcel) -> Res
     let times: Vec<_> = gone.iter().map(|(.., at)| *at).collect();
     link.query(
         "the outbox",
-        "update orion_chat.outbox o set at = x.at\
-            \x20from unnest($1, $2, $3) x(session_id, message_id, at)\
-            \x20where o.xid = pg_current_xact_id() and o.kind in ('S', 'M')\
-            \x20and o.session_id = x.session_id\
-            \x20and (x.message_id is null or o.message_id = x.message_id)",
+        // Of several deletions the last.
+        "with dated as (select o.id, max(x.at) as at from orion_chat.outbox o\
+            \x20join unnest($1, $2, $3) x(session_id, message_id, at)\
+            \x20on o.session_id = x.session_id and o.kind in ('S', 'M')\
+            \x20and (x.message_id is null or o.message_id = x.message_id)\
+            \x20where o.xid = pg_current_xact_id() group by o.id)\
+            \x20update orion_chat.outbox o set at = d.at from dated d\
+            \x20where o.xid = pg_current_xact_id() and o.id = d.id",
         &[(&sessions, Type::TEXT_ARRAY), (&messages, Type::TEXT_ARRAY), (&times, Type::INT8_ARRAY)],
     )
     .await?;
