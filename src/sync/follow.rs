@@ -53,19 +53,18 @@ impl Replica {
         let (mut now, installed) = outbox::now(link).await?;
         self.installed = installed;
         self.status.set_installed(installed);
-        let incarnation = incarnation(link, installed).await?;
-        let is_known = self.followed.log == self.store.log_id()
-            && self.followed.incarnation == incarnation
-            && !outbox::went_back(&self.followed.seen, &now);
-        let standing = if installed { self.standing(link).await? } else { Standing::Known };
-        let is_known = is_known && standing != Standing::Lost;
+        let server = Server::at(link).await?;
+        let (is_known, standing, mut taken) = self.recognize(link, (&server, &now), accept).await?;
+        if self.paused && !accept {
+            return Ok((taken, false));
+        }
         if !is_known {
             self.followed.from.clear();
         }
         let is_due = installed || !is_known || self.next_compare <= Instant::now();
         let is_whole = standing == Standing::Forgotten || (self.followed.from.is_empty() && is_due);
         let was_unknown = self.registered.is_some();
-        let taken = if is_whole {
+        taken += if is_whole {
             if installed {
                 // Who is interrupted begins again: nobody keeps any more what was to be told before.
                 self.followed.from.clear();
@@ -84,7 +83,7 @@ impl Replica {
             return Ok((taken, is_whole));
         }
         self.followed.log = self.store.log_id();
-        self.followed.incarnation = incarnation;
+        (self.followed.incarnation, self.followed.timeline) = (server.incarnation, server.timeline);
         self.followed.seen.clone_from(&now);
         // From now on the outbox tells.
         self.followed.from = if installed { now } else { String::new() };
@@ -96,6 +95,30 @@ impl Replica {
             self.save_followed(link).await?;
         }
         Ok((taken, is_whole))
+    }
+
+    /// Whether everything is there that was there, as far as can be told; how we stand with it; and how many
+    /// rows changed here for that.
+    async fn recognize(
+        &mut self,
+        link: &Link,
+        (server, now): (&Server, &str),
+        accept: bool,
+    ) -> Result<(bool, Standing, u64), SyncError> {
+        let standing = if self.installed { self.standing(link).await? } else { Standing::Known };
+        let is_known = self.followed.log == self.store.log_id()
+            && self.followed.incarnation == server.incarnation
+            && !outbox::went_back(&self.followed.seen, now)
+            && standing != Standing::Lost;
+        let is_same = self.followed.timeline == server.timeline;
+        let tells = standing == Standing::Known && !self.followed.from.is_empty();
+        let taken = if is_known && !is_same && tells {
+            // What took its place tells of deletions; the rest that is missing there may have been lost.
+            self.pull_outbox(link, now, accept).await?
+        } else {
+            0
+        };
+        Ok((is_known && is_same, standing, taken))
     }
 
     /// Has the outbox keep what is done from now on for us too, and sets `now` to a snapshot of after that.
@@ -267,26 +290,29 @@ impl Replica {
     }
 }
 
-/// What tells these tables, and the extra schema, from others of the same names: a dump that is restored
-/// makes new ones. Without the extra schema, where no mark tells it, a server that was restored or took
-/// the place of another is known by its timeline.
-async fn incarnation(link: &Link, installed: bool) -> Result<String, SyncError> {
-    let statement = if installed {
-        "select concat_ws(' ', 'chat_sessions'::regclass::oid, 'chat_messages'::regclass::oid,\
-            \x20'orion_chat.outbox'::regclass::oid), false"
-    } else {
-        "select concat_ws(' ', 'chat_sessions'::regclass::oid, 'chat_messages'::regclass::oid,\
+/// What tells a server from others.
+#[derive(Debug)]
+struct Server {
+    /// Its tables and the extra schema: a dump that is restored makes others of the same names.
+    incarnation: String,
+    /// Its timeline: a server that was restored, or takes the place of another, begins a new one.
+    timeline: String,
+}
+
+impl Server {
+    async fn at(link: &Link) -> Result<Self, SyncError> {
+        let statement = "select concat_ws(' ', 'chat_sessions'::regclass::oid,\
+            \x20'chat_messages'::regclass::oid, to_regclass('orion_chat.outbox')::oid),\
             \x20case when not pg_is_in_recovery()\
-            \x20then 'timeline ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) end),\
-            \x20pg_is_in_recovery()"
-    };
-    let rows = link.query("the tables", statement, &[]).await?;
-    let found = rows.first().map(|row| Ok::<_, SyncError>((get(row, 0)?, get(row, 1)?)));
-    match found.transpose()?.unwrap_or_default() {
-        (incarnation, false) => Ok(incarnation),
-        // Some of what is missing on it may only be late.
-        (_, true) => Err(SyncError::Unreachable(
-            "it is a standby, which follows another server and takes nothing".to_owned(),
-        )),
+            \x20then left(pg_walfile_name(pg_current_wal_lsn()), 8) end";
+        let rows = link.query("the tables", statement, &[]).await?;
+        let server = rows.first().map(|row| Ok::<_, SyncError>((get(row, 0)?, get(row, 1)?)));
+        match server.transpose()? {
+            Some((incarnation, Some(timeline))) => Ok(Self { incarnation, timeline }),
+            // What is missing on it may only be late.
+            _ => Err(SyncError::Unreachable(
+                "it is a standby, which follows another server and takes nothing".to_owned(),
+            )),
+        }
     }
 }

@@ -23,6 +23,9 @@ pub(super) struct Followed {
     pub(super) log: u64,
     /// What tells the tables there from others of the same names.
     pub(super) incarnation: String,
+    /// The server's timeline.
+    #[serde(default)]
+    pub(super) timeline: String,
     /// The snapshot up to which all was taken; empty without the extra schema, and as long as nothing
     /// tells of all that is done.
     pub(super) from: String,

@@ -6,6 +6,7 @@ either_way! {
     an_older_dump_takes_nothing_from_this_node
     a_server_that_went_back_in_time_takes_nothing_from_this_node
     a_server_that_went_back_a_little_takes_nothing_from_this_node
+    what_a_promoted_standby_lacks_goes_there_again
     an_emptied_postgres_takes_nothing_from_this_node
     many_deletions_at_once_are_asked_about
     what_is_saved_while_an_older_dump_is_restored_stays_and_is_quick
@@ -76,6 +77,48 @@ fn a_server_that_went_back_a_little_takes_nothing_from_this_node(extra: Extra) {
     scene.node.done(&["postgres", "pull"]);
     scene.cluster.go_back_to(&copy);
     assert_eq!(scene.check(&[]).0.len(), 105);
+}
+
+fn what_a_promoted_standby_lacks_goes_there_again(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    for n in 0..60 {
+        scene.node.create("ann", &format!("kept-{n}"), "hello");
+    }
+    scene.node.drained();
+    scene.node.done(&["postgres", "pull"]);
+    let copy = scene.cluster.copy();
+    for n in 0..5 {
+        scene.node.create("ann", &format!("lost-{n}"), "hello");
+    }
+    scene.node.drained();
+    scene.node.done(&["postgres", "pull"]);
+    scene.link.set(Weather::Down);
+    scene.cluster.fail_over_to(&copy);
+    // As many transactions as were lost, and more.
+    let mut express = scene.express();
+    for n in 0..60 {
+        express.create("bob", &format!("new-{n}"), "hello");
+    }
+    scene.link.set(Weather::Fair);
+    assert_eq!(scene.check(&[]).0.len(), 125);
+}
+
+#[test]
+fn a_switchover_brings_nothing_back_that_was_deleted_there() {
+    let mut scene = Scene::new(Extra::Installed);
+    for n in 0..30 {
+        scene.node.create("ann", &format!("s{n}"), "hello");
+    }
+    scene.node.drained();
+    scene.node.done(&["postgres", "pull"]);
+    scene.link.set(Weather::Down);
+    scene.express().delete("s1");
+    let copy = scene.cluster.copy();
+    scene.cluster.fail_over_to(&copy);
+    scene.link.set(Weather::Fair);
+    let world = scene.check(&[]);
+    assert_eq!(world.0.len(), 29);
+    assert!(scene.node.session("ann", "s1").is_none());
 }
 
 fn an_emptied_postgres_takes_nothing_from_this_node(extra: Extra) {

@@ -33,7 +33,7 @@ pub(super) fn unite(
             && session_gone.is_none_or(|gone| message.at > gone);
         if let Ok(stored) = find(tx.message(session, &message.id)?, session, &message.id) {
             // What took the place of one that was deleted here goes there with the deletion.
-            let is_older = gone.is_some_and(|gone| stored.place > gone) && !is_later;
+            let is_older = gone.is_some_and(|gone| stored.place > gone && message.at <= gone);
             changed += u64::from(!is_older && retell(tx, session, message, &stored)?);
         } else if is_later {
             if message.is_whole { new.push(message) } else { timeless.push(message) }

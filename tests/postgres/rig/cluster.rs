@@ -1,6 +1,7 @@
 //! A PostgreSQL server of the test's own, with the portal's tables, reached by a Unix socket alone.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;
@@ -196,6 +197,21 @@ impl Cluster {
         fs::remove_dir_all(self.data()).unwrap();
         copy(earlier, &self.data());
         self.start_again();
+    }
+
+    /// Has such a copy take the place of the server, as a standby that is promoted.
+    pub(crate) fn fail_over_to(&mut self, standby: &Path) {
+        let settings = standby.join("postgresql.auto.conf");
+        let mut settings = File::options().append(true).create(true).open(settings).unwrap();
+        writeln!(settings, "restore_command = 'false'").unwrap();
+        let signal = standby.join("recovery.signal");
+        drop(File::create(&signal).unwrap());
+        fs::set_permissions(&signal, fs::Permissions::from_mode(0o666)).unwrap();
+        self.go_back_to(standby);
+        let mut client = self.connect();
+        eventually("it is promoted", || {
+            !client.query_one("select pg_is_in_recovery()", &[]).unwrap().get::<_, bool>(0)
+        });
     }
 }
 
