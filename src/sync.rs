@@ -95,6 +95,8 @@ pub struct Replica {
     sent: Sent,
     /// The number up to which the log was looked at.
     looked: u64,
+    /// How often it did not reach back so far.
+    gaps: u64,
     followed: Followed,
     /// When that was noted last...
     noted: Instant,
@@ -142,6 +144,7 @@ impl Replica {
             handle,
             waiting: None,
             looked: sent.seq,
+            gaps: 0,
             sent,
             followed,
             noted: now,
@@ -189,7 +192,8 @@ impl Replica {
             }
             let pause = match error.kind() {
                 Kind::Moment | Kind::Row => backoff(self.failures),
-                Kind::Tables => BACKOFF_MAX,
+                // As long as others do not.
+                Kind::Tables => backoff(u32::MAX),
             };
             let millis = pause.as_millis();
             warn!(%error, "PostgreSQL: {error}; what is done here is kept, again in {millis} ms");
@@ -316,10 +320,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_waits_longer_after_each_failure_and_never_longer_than_the_limit() {
+    fn it_waits_longer_after_each_failure_never_longer_than_the_limit_and_never_the_same() {
         for failures in 0..100 {
-            assert!(backoff(failures) <= BACKOFF_MAX && backoff(failures) >= BACKOFF / 2);
+            let longest = BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
+            assert!((longest / 2..=longest).contains(&backoff(failures)), "after {failures}");
         }
-        assert!(backoff(100) >= BACKOFF_MAX / 2);
+        assert!(backoff(0) <= BACKOFF && backoff(u32::MAX) >= BACKOFF_MAX / 2);
+        let pauses: std::collections::HashSet<_> = (0..100).map(|_| backoff(20)).collect();
+        assert!(pauses.len() > 10, "{pauses:?}");
     }
 }

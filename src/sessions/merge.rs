@@ -54,6 +54,8 @@ pub struct TheirSession {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// Whether it wins over ours of the same time: the greater node's does.
+    pub wins_ties: bool,
     /// Whether it lacks nothing there that must go back.
     pub is_whole: bool,
     /// Whether more of its messages follow in another write.

@@ -43,8 +43,12 @@ impl Replica {
                 "PostgreSQL: what was done here is too long ago; comparing both sides as a whole"
             );
             self.followed = Followed::default();
+            // First, so that whoever is interrupted knows too that what is missing there may never have
+            // been sent.
+            self.note_followed().await?;
             self.looked = newest;
             self.next_pull = Instant::now();
+            self.gaps += 1;
             return Ok(false);
         };
         let any = !journal.touched.is_empty();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::fault::{Fault, is_planted};
+use crate::model::Timestamp;
 use crate::store::{StoreError, WriteTx};
 
 use super::link::Link;
@@ -276,8 +277,10 @@ impl Replica {
         self.note_followed().await
     }
 
-    async fn note_followed(&self) -> Result<(), SyncError> {
+    /// Notes here how far was followed.
+    pub(super) async fn note_followed(&self) -> Result<(), SyncError> {
         let mut followed: Followed = self.followed.clone();
+        followed.pulled_at = self.status.pulled_at().map_or(0, Timestamp::as_micros);
         if self.registered.is_some() {
             // Whoever starts again compares, as nothing tells when they are done.
             followed.from.clear();

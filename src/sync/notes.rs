@@ -36,6 +36,9 @@ pub(super) struct Followed {
     pub(super) mark: i64,
     /// How many rows both sides have, as far as is known.
     pub(super) known: u64,
+    /// When everything was taken last, in microseconds; 0 if it never was.
+    #[serde(default)]
+    pub(super) pulled_at: u64,
 }
 
 /// A row that PostgreSQL refused.

@@ -12,7 +12,7 @@ use crate::sessions::merge::{CONFLICTS, Conflict, Loser};
 use crate::store::{Store, StoreError};
 
 use super::SyncError;
-use super::notes::{self, Letter, Sent};
+use super::notes::{self, Followed, Letter, Sent};
 use super::queue::Queue;
 
 /// How often metrics are set.
@@ -111,7 +111,10 @@ impl SyncStatus {
     pub fn new(store: Store, clock: Clock) -> Self {
         let noted = store.read(|tx| notes::read::<Sent>(tx, notes::SENT)).ok().flatten();
         let sent = noted.filter(|sent| sent.log == store.log_id()).map_or(0, |sent| sent.seq);
-        let told = Mutex::new(Told { sent, ..Told::default() });
+        let followed = store.read(|tx| notes::read::<Followed>(tx, notes::FOLLOWED)).ok().flatten();
+        let pulled = followed.filter(|it| it.log == store.log_id() && it.pulled_at > 0);
+        let pulled = pulled.map(|it| Timestamp::from_micros(it.pulled_at));
+        let told = Mutex::new(Told { sent, pulled, ..Told::default() });
         Self { store, clock, told, queue: Mutex::default() }
     }
 
@@ -167,6 +170,11 @@ impl SyncStatus {
     pub(super) fn pulled(&self) {
         let now = self.clock.now();
         self.told().pulled = Some(now);
+    }
+
+    /// When everything was taken last, if it ever was.
+    pub(super) fn pulled_at(&self) -> Option<Timestamp> {
+        self.told().pulled
     }
 
     pub(super) fn pause(&self, why: Option<String>) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
@@ -19,6 +20,9 @@ use super::SyncError;
 
 /// How long a connection may take: to find the address, to reach it, and to be let in.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long the other machine may be silent, on a connection that is open.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What is wrong with an address of PostgreSQL. Holds nothing of it, as it may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +116,7 @@ impl Target {
             let address = self.resolve().await?;
             let stream = TcpStream::connect(address).await.map_err(|error| self.failed(&error))?;
             stream.set_nodelay(true).map_err(|error| self.failed(&error))?;
+            notice_silence(&stream).map_err(|error| self.failed(&error))?;
             let mut tls = self.tls()?;
             let tls = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut tls, &self.host);
             let tls = tls.map_err(|error| self.failed(&error))?;
@@ -165,6 +170,15 @@ impl Target {
     fn failed(&self, why: &dyn fmt::Display) -> SyncError {
         SyncError::Unreachable(format!("cannot connect to {self}: {why}"))
     }
+}
+
+/// Has the connection break off when nothing of the other machine is heard for so long, be it that some
+/// statement may take longer.
+fn notice_silence(stream: &TcpStream) -> std::io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 3);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(SILENCE))
 }
 
 fn read_certificates(

@@ -58,7 +58,8 @@ pub(super) async fn sessions(
         concat!(
             "select ",
             session_columns!(),
-            ", v.own_at, v.marks::text from chat_sessions s",
+            ", v.own_at, v.marks::text, coalesce(v.node collate \"C\" > $2, false)",
+            " from chat_sessions s",
             " left join orion_chat.versions v on v.session_id = s.session_id",
             " where s.session_id = any($1)"
         )
@@ -66,10 +67,11 @@ pub(super) async fn sessions(
         concat!(
             "select ",
             session_columns!(),
-            ", null::int8, null::text from chat_sessions s where s.session_id = any($1)"
+            ", null::int8, null::text, $2 = '' from chat_sessions s where s.session_id = any($1)"
         )
     };
-    let rows = link.query("sessions", statement, &[(&ids, Type::TEXT_ARRAY)]).await?;
+    let parameters = [(&ids as _, Type::TEXT_ARRAY), (&link.node() as _, Type::TEXT)];
+    let rows = link.query("sessions", statement, &parameters).await?;
     Ok(rows.iter().filter_map(|row| kept(session(row))).collect())
 }
 
@@ -150,6 +152,7 @@ fn session(row: &Row) -> Result<TheirSession, String> {
         count: u64::try_from(column::<i64>(row, 7)?).unwrap_or(0),
         created_at,
         updated_at,
+        wins_ties: column(row, 13)?,
         is_whole: column(row, 10)?,
         goes_on: false,
         id,

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::rig::{
-    Dice, Extra, Load, Scene, TO_HEAL, Weather, World, clock, eventually, figure, pause, within,
+    Dice, Extra, Journal, Load, Scene, TO_HEAL, Weather, World, clock, eventually, figure, pause,
+    within,
 };
 
 either_way! {
@@ -22,6 +23,7 @@ either_way! {
     the_pooler_is_killed
     postgres_is_away_when_the_node_starts
     a_node_that_was_alone_for_long_sends_all_that_it_has
+    a_node_that_was_alone_for_long_sends_all_without_serving_too
 }
 
 fn postgres_is_killed_amid_a_drain(extra: Extra) {
@@ -240,15 +242,36 @@ fn postgres_is_away_when_the_node_starts(extra: Extra) {
 }
 
 fn a_node_that_was_alone_for_long_sends_all_that_it_has(extra: Extra) {
+    let (mut scene, journals) = alone_for_long(extra);
+    scene.node.start_again();
+    let world = scene.check(&journals);
+    assert_eq!(world.0.len(), 4);
+    assert_eq!(world.0["there"].messages.len(), 3);
+}
+
+fn a_node_that_was_alone_for_long_sends_all_without_serving_too(extra: Extra) {
+    let (mut scene, journals) = alone_for_long(extra);
+    scene.node.done(&["drain", "--wait"]);
+    let there = World::there(&mut scene.cluster.connect());
+    assert_eq!((there.0.len(), there.0["there"].messages.len()), (4, 3));
+    scene.node.start_again();
+    scene.check(&journals);
+}
+
+/// A node that stood beside PostgreSQL, and then served without it for so long that its log does not
+/// reach back; it does not run.
+fn alone_for_long(extra: Extra) -> (Scene, Vec<Journal>) {
     let mut scene = Scene::new(extra);
     let mut express = scene.express();
     express.create("ann", "there", "hello");
     express.save("there", "there-1", "one");
+    eventually("it is here", || scene.node.said("ann", "there").len() == 2);
     scene.node.stop();
     // An empty variable counts as unset.
     scene.node.set(&[("DB_HOST", "")]);
     scene.node.start_again();
     let cursor = scene.node.cursor("ann");
+    scene.node.save("ann", "there", "there-2", "two");
     let load = Load::start(&scene.node, 2, "alone");
     load.wait_for_more(100);
     let journals = load.stop();
@@ -265,9 +288,7 @@ fn a_node_that_was_alone_for_long_sends_all_that_it_has(extra: Extra) {
     scene.node.stop();
 
     scene.node.set(&[("DB_HOST", "127.0.0.1"), ("FAKETIME", "+0")]);
-    scene.node.start_again();
-    let world = scene.check(&journals);
-    assert_eq!(world.0.len(), 4);
+    (scene, journals)
 }
 
 /// While PostgreSQL is away, the node is as ready as ever.

@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::process::{command, run, server};
-use crate::rig::{Extra, PASSWORD, Scene, Weather, World, text};
+use crate::rig::{Extra, Node, PASSWORD, Scene, Weather, eventually, text};
 
 #[test]
 fn a_password_in_a_flag_is_refused_and_not_repeated() {
@@ -32,13 +34,57 @@ fn a_wrong_password_is_told_without_being_shown_and_stops_nothing() {
 
 #[test]
 fn no_secret_is_where_others_can_read_it() {
-    let mut scene = Scene::new(Extra::Installed);
+    let mut scene = Scene::with(Extra::Installed, &[("ORION_CHAT_ADMIN_LISTEN", "127.0.0.1:0")]);
     scene.node.create("ann", "s", "hello");
     scene.check(&[]);
     let line = fs::read(format!("/proc/{}/cmdline", scene.node.pid())).unwrap();
     assert!(!text(&line).contains(PASSWORD));
-    let metrics = scene.node.connect().get("/metrics").unwrap().body;
-    assert!(!metrics.contains(PASSWORD), "{metrics}");
+    eventually("metrics tell of it", || scene.node.metrics().contains("postgres_connected 1"));
+    assert!(!scene.node.metrics().contains(PASSWORD));
+}
+
+#[test]
+fn metrics_tell_what_status_tells() {
+    let mut scene = Scene::with(Extra::Bare, &[("ORION_CHAT_ADMIN_LISTEN", "127.0.0.1:0")]);
+    let gauge = |node: &Node, name: &str| {
+        let metrics = node.metrics();
+        let line =
+            metrics.lines().find(|line| line.starts_with(&format!("orion_chat_postgres_{name} ")));
+        let value = line.unwrap_or_else(|| panic!("no {name} in {metrics}")).rsplit(' ').next();
+        value.unwrap().parse::<u64>().unwrap()
+    };
+    let becomes = |node: &Node, name: &str, is_so: &dyn Fn(u64) -> bool| {
+        eventually(name, || is_so(gauge(node, name)));
+    };
+    scene.node.create("ann", "s", "hello");
+    let body = json!({
+        "userId": "ann", "sessionId": "s", "role": "system", "content": "no", "id": "refused",
+    });
+    scene.node.connect().post("/api/sessions/save-message", &body).unwrap().expect(201);
+    becomes(&scene.node, "connected", &|it| it == 1);
+    becomes(&scene.node, "dead_letters", &|it| it == 1);
+    becomes(&scene.node, "queue_rows", &|it| it == 0);
+
+    scene.link.set(Weather::Down);
+    scene.express().rename("s", "renamed there");
+    scene.node.update("ann", "s", json!({ "title": "renamed here" }));
+    becomes(&scene.node, "connected", &|it| it == 0);
+    becomes(&scene.node, "queue_rows", &|it| it >= 1);
+    becomes(&scene.node, "oldest_pending_seconds", &|it| it >= 1);
+    becomes(&scene.node, "pull_lag_seconds", &|it| it >= 2);
+    let lag = gauge(&scene.node, "pull_lag_seconds");
+    scene.node.stop();
+    scene.node.start_again();
+    // Who starts again has not taken anything since, either.
+    becomes(&scene.node, "pull_lag_seconds", &|it| it >= lag);
+    let status = scene.node.status();
+    assert!(status["pullLagMs"].as_u64() >= Some(lag * 1000), "{status}");
+
+    scene.link.set(Weather::Fair);
+    becomes(&scene.node, "conflicts", &|it| it == 1);
+    becomes(&scene.node, "queue_rows", &|it| it == 0);
+    becomes(&scene.node, "pull_lag_seconds", &|it| it < lag);
+    assert_eq!(gauge(&scene.node, "paused"), 0);
 }
 
 #[test]
@@ -71,33 +117,34 @@ fn installing_twice_and_uninstalling_leave_the_tables_as_they_were() {
 }
 
 #[test]
-fn a_difference_is_found_and_named() {
-    let scene = Scene::new(Extra::Bare);
-    scene.node.create("ann", "s", "hello");
-    scene.node.create("ann", "same", "hello");
-    scene.node.drained();
-    scene.node.done(&["postgres", "diff"]);
-    let there = World::there(&mut scene.cluster.connect());
-    let id = &there.0["s"].messages[0].id;
-    scene.node.save("ann", "s", "m1", "one");
-    scene.node.drained();
-    // Behind the back of everything, so that it is not seen as a change.
-    let sql = format!(
-        "set session_replication_role = replica;
-        update chat_messages set content = 'something else' where message_id = '{id}'"
-    );
-    scene.link.set(Weather::Fair);
-    scene.cluster.connect().batch_execute(&sql).unwrap();
-    let output = scene.node.run(&["postgres", "diff"]);
-    let (stdout, code) = (text(&output.stdout), output.status.code());
-    if code == Some(0) {
-        // The pull was quicker, and both are the same again.
-        assert!(scene.node.said("ann", "s").contains(&"something else".to_owned()));
-        return;
+fn each_difference_is_named_with_its_user() {
+    let mut scene = Scene::new(Extra::Bare);
+    for session in ["same", "alone", "named", "said"] {
+        scene.node.create("ann", session, "hello");
     }
-    assert_eq!(code, Some(1), "{stdout}{}", text(&output.stderr));
-    assert!(stdout.contains("ann") && stdout.contains('s'), "{stdout}");
-    assert!(!stdout.contains("same"), "{stdout}");
+    scene.node.drained();
+    assert!(scene.node.done(&["postgres", "diff"]).contains("both sides are the same"));
+    // Nobody follows meanwhile.
+    scene.node.stop();
+    let mut express = scene.express();
+    express.delete("alone");
+    express.create("bob", "there", "hello");
+    express.rename("named", "another");
+    express.save("said", "m1", "one");
+    let output = scene.node.run(&["postgres", "diff"]);
+    let stdout = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}{}", text(&output.stderr));
+    for line in [
+        "ann alone: is here alone",
+        "bob there: is there alone",
+        "ann named: has another title or other metadata there",
+        "ann said: 1 messages are there alone, or say something else there",
+        "4 sessions differ",
+    ] {
+        assert!(stdout.lines().any(|it| it == line), "no {line:?} in {stdout}");
+    }
+    assert!(!stdout.contains("ann same"), "{stdout}");
+    scene.node.start_again();
 }
 
 #[test]

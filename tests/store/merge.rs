@@ -1,10 +1,14 @@
-//! What is missing elsewhere is deleted here, and nothing that was done here since.
+//! What others did is taken here: what is missing there is deleted, and nothing that was done here since;
+//! of two changes the later wins.
 
 use orion_chat::model::{MessageId, SessionId};
-use orion_chat::sessions::merge::{Known, Missing, delete_session, forget_messages, row_print};
-use orion_chat::store::{Store, StoreError, WriteTx};
+use orion_chat::sessions::merge::{
+    Known, Missing, Own, TheirSession, delete_session, forget_messages, merge, row_print,
+};
+use orion_chat::sessions::{SessionUpdate, update};
+use orion_chat::store::{Store, StoreError, WriteTx, notes};
 
-use crate::support::{create, new_file, open, save, session_id, wait};
+use crate::support::{create, get, new_file, open, save, session_id, title, user, wait};
 
 /// The number of the session of that id, and the fingerprint of its row.
 fn seen(store: &Store, id: &SessionId) -> Option<(u64, u128)> {
@@ -60,4 +64,42 @@ fn a_message_that_is_missing_there_is_deleted_unless_it_is_another_by_now() {
     assert_eq!(forget(number, of(place, print + 1)), 0, "it was edited");
     assert_eq!(forget(number, of(place, print)), 1);
     assert_eq!(forget(number, of(place, print)), 0, "it is gone");
+}
+
+#[test]
+fn of_two_titles_of_one_moment_that_of_the_greater_node_wins() {
+    for wins_ties in [false, true] {
+        let (_folder, path) = new_file();
+        let (store, id) = (open(&path).unwrap(), session_id("s"));
+        // Beside PostgreSQL, it is noted when titles change.
+        store.hold_log(0);
+        create(&store, "ann", "s", "hello");
+        let renamed = SessionUpdate { title: Some(title("ours")), ..SessionUpdate::default() };
+        wait(update(&store, user("ann"), id.clone(), renamed, None)).unwrap();
+        let (number, _) = seen(&store, &id).unwrap();
+        let own_at = store.read(|tx| tx.note(&notes::own_at(number))).unwrap().unwrap();
+        let row = store.read(|tx| tx.row(&tx.session(&id)?.unwrap())).unwrap();
+        let own_at = notes::time(own_at);
+        let theirs = TheirSession {
+            id: id.clone(),
+            user_id: user("ann"),
+            own: Own { title: Some("theirs".to_owned()), ..Own::default() },
+            print: 1,
+            own_at,
+            first_message: None,
+            last_message: None,
+            count: 1,
+            created_at: row.facts.created_at,
+            updated_at: own_at,
+            wins_ties,
+            is_whole: true,
+            goes_on: false,
+        };
+        wait(store.write("merge", move |tx| merge(tx, &theirs, &[]))).unwrap();
+        let shown = get(&store, "ann", "s").unwrap();
+        let winner = if wins_ties { "theirs" } else { "ours" };
+        assert!(shown.contains(&format!("\"title\":\"{winner}\"")), "{shown}");
+        let conflicts = store.read(|tx| tx.notes(b"c", &[], 10)).unwrap();
+        assert_eq!(conflicts.len(), 1, "the other is kept");
+    }
 }

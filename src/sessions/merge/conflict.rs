@@ -91,13 +91,14 @@ pub(super) fn settle(
         _ => Verdict::Both,
     };
     let ours_at = Timestamp::from_micros(own_at).max(stored.facts.created_at);
+    let is_tie = ours_at == theirs.own_at;
     match verdict {
         Verdict::Keep => {
             put_base(tx, session, Base { own_at, print: theirs.print });
             Ok(0)
         }
         Verdict::Take => take(tx, session, &stored, theirs),
-        Verdict::Both if ours_at >= theirs.own_at => {
+        Verdict::Both if ours_at > theirs.own_at || is_tie && !theirs.wins_ties => {
             let theirs_title = theirs.own.title.clone().unwrap_or_default();
             let lost = own(theirs_title, &theirs.own.metadata);
             keep(tx, (session, None), (Side::There, lost), theirs.own_at);

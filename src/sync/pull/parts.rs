@@ -129,6 +129,7 @@ mod tests {
             count: 0,
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
+            wins_ties: false,
             is_whole: true,
             goes_on: false,
         }

@@ -194,7 +194,8 @@ pub(in crate::sync) async fn put_versions(
             "insert into orion_chat.versions as v (session_id, own_at, node, marks)",
             " select x.id, x.at, $4, x.marks::jsonb from unnest($1, $2, $3) x(id, at, marks)",
             " on conflict (session_id) do update set own_at = excluded.own_at,",
-            " node = excluded.node, marks = excluded.marks where v.own_at < excluded.own_at"
+            " node = excluded.node, marks = excluded.marks where v.own_at < excluded.own_at or",
+            " (v.own_at = excluded.own_at and v.node collate \"C\" < excluded.node collate \"C\")"
         ),
         &[
             (&ids, Type::TEXT_ARRAY),

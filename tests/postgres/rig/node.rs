@@ -138,6 +138,15 @@ impl Node {
         self.process().connect()
     }
 
+    /// Its metrics, if it was told to have them somewhere.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> String {
+        let log = self.log();
+        let (_, rest) = log.rsplit_once("metrics on http://").expect("an admin listener");
+        let address = rest.split('/').next().unwrap_or_default();
+        Connection::open(address).unwrap().get("/metrics").unwrap().body
+    }
+
     /// Runs a command beside it.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.furnish(command(self.folder.path(), arguments)).output().unwrap()
