@@ -95,8 +95,6 @@ pub struct Replica {
     sent: Sent,
     /// The number up to which the log was looked at.
     looked: u64,
-    /// How often it did not reach back so far.
-    gaps: u64,
     followed: Followed,
     /// When that was noted last...
     noted: Instant,
@@ -144,7 +142,6 @@ impl Replica {
             handle,
             waiting: None,
             looked: sent.seq,
-            gaps: 0,
             sent,
             followed,
             noted: now,

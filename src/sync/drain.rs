@@ -42,13 +42,12 @@ impl Replica {
             warn!(
                 "PostgreSQL: what was done here is too long ago; comparing both sides as a whole"
             );
-            self.followed = Followed::default();
+            self.followed = Followed { log: self.store.log_id(), ..Followed::default() };
             // First, so that whoever is interrupted knows too that what is missing there may never have
             // been sent.
             self.note_followed().await?;
             self.looked = newest;
             self.next_pull = Instant::now();
-            self.gaps += 1;
             return Ok(false);
         };
         let any = !journal.touched.is_empty();
@@ -88,7 +87,7 @@ impl Replica {
     }
 
     /// Notes how far what was done here has been sent.
-    async fn save_sent(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn save_sent(&mut self) -> Result<(), StoreError> {
         self.sent = Sent { log: self.store.log_id(), seq: self.looked };
         let sent = self.sent.clone();
         let work = move |tx: &mut WriteTx<'_>| {

@@ -83,6 +83,7 @@ impl Replica {
         if self.paused {
             return Ok((taken, is_whole));
         }
+        let is_first = is_whole && self.followed.incarnation.is_empty();
         self.followed.log = self.store.log_id();
         (self.followed.incarnation, self.followed.timeline) = (server.incarnation, server.timeline);
         self.followed.seen.clone_from(&now);
@@ -94,6 +95,10 @@ impl Replica {
         let pause = if self.unnoted == 0 { NOTE_IDLE } else { NOTE };
         if is_turn || self.noted.elapsed() >= pause {
             self.save_followed(link).await?;
+        }
+        if is_first {
+            // What the log did not tell, if it did not reach back, has been compared.
+            self.save_sent().await?;
         }
         Ok((taken, is_whole))
     }

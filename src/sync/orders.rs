@@ -20,14 +20,15 @@ const AGAIN: usize = 1000;
 impl Replica {
     /// Does what `request` asks for; tells whether all is well then.
     pub(super) async fn obey(&mut self, link: &Link, request: &Request) -> Result<bool, SyncError> {
-        let gaps = self.gaps;
         self.push_all(link).await?;
         match request.order {
             Order::Pull { accept_deletions } => {
                 self.pull_all(link, accept_deletions, request).await
             }
-            // The log did not tell everything.
-            Order::Push if self.gaps > gaps => self.pull_all(link, false, request).await,
+            // The log did not tell everything, and both sides have not been compared since.
+            Order::Push if self.followed.incarnation.is_empty() => {
+                self.pull_all(link, false, request).await
+            }
             Order::Push => Ok(true),
             Order::Retry => self.retry(link, request).await,
             Order::Diff => self.diff(link, request).await,

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
@@ -175,10 +175,11 @@ impl Target {
 /// Has the connection break off when nothing of the other machine is heard for so long, be it that some
 /// statement may take longer.
 fn notice_silence(stream: &TcpStream) -> std::io::Result<()> {
-    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 3);
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(SILENCE))
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, SILENCE / 2)?;
+    sockopt::set_tcp_keepintvl(stream, SILENCE / 5)?;
+    let millis = u32::try_from(SILENCE.as_millis()).unwrap_or(u32::MAX);
+    Ok(sockopt::set_tcp_user_timeout(stream, millis)?)
 }
 
 fn read_certificates(

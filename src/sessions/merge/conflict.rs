@@ -82,7 +82,9 @@ pub(super) fn settle(
     let verdict = match base {
         // Marks have no part in the fingerprint.
         Some(base) if base.print == theirs.print => {
-            let is_newer = theirs.own.marks.is_some() && theirs.own_at.as_micros() > own_at;
+            let at = theirs.own_at.as_micros();
+            let is_newer =
+                theirs.own.marks.is_some() && (at > own_at || at == own_at && theirs.wins_ties);
             if is_newer && own_at <= base.own_at { Verdict::Take } else { return Ok(0) }
         }
         _ if same => Verdict::Keep,
