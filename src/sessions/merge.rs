@@ -2,8 +2,9 @@
 //!
 //! Messages are united by their ids. What is a session's own (title, metadata, marks) is theirs if
 //! nothing of it changed here since both sides were the same, ours if nothing changed there, and else
-//! the later; what loses is kept as a note. The text of a message goes by the same rule. Count and previews follow from the messages, and are never
-//! taken. A deletion is older or newer than what it meets, by its time.
+//! the later, of the same time the greater node's; what loses is kept as a note. The text of a message
+//! goes by the same rule, but that ours stays where both have the same time, or theirs has none. Count
+//! and previews follow from the messages, and are never taken. A deletion is older or newer than what it meets, by its time.
 //!
 //! All of this happens in the caller's transaction. What is then the same on both sides is
 //! [mirrored](WriteTx::mirrored); what must go back there is not.

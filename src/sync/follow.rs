@@ -48,13 +48,18 @@ impl Replica {
         link: &Link,
         accept: bool,
     ) -> Result<(u64, bool), SyncError> {
+        let server = Server::at(link).await?;
         if self.paused && !accept {
-            return Ok((0, false));
+            if server.is_followed_by(&self.followed) {
+                self.next_pull = Instant::now() + COMPARE;
+                return Ok((0, false));
+            }
+            // Whoever is asked has answered: it is another one, which lacks what was lost.
+            self.resume();
         }
         let (mut now, installed) = outbox::now(link).await?;
         self.installed = installed;
         self.status.set_installed(installed);
-        let server = Server::at(link).await?;
         let (is_known, standing, mut taken) = self.recognize(link, (&server, &now), accept).await?;
         if self.paused && !accept {
             return Ok((taken, false));
@@ -235,7 +240,8 @@ impl Replica {
         let why = format!(
             "{gone} of {known} rows are gone from PostgreSQL at once; if they were deleted, \
              `orion-chat postgres pull --accept-deletions` deletes them here too; if they were lost, \
-             restore them there, or run `orion-chat postgres install`, which sends them again"
+             restore them there, or run `orion-chat postgres install`, after `uninstall` where it is \
+             installed, which sends them again"
         );
         warn!("PostgreSQL: nothing is taken from there any more: {why}");
         // It may last for so long that others do not wait.
@@ -308,6 +314,10 @@ struct Server {
 }
 
 impl Server {
+    fn is_followed_by(&self, followed: &Followed) -> bool {
+        (&self.incarnation, &self.timeline) == (&followed.incarnation, &followed.timeline)
+    }
+
     async fn at(link: &Link) -> Result<Self, SyncError> {
         let statement = "select concat_ws(' ', 'chat_sessions'::regclass::oid,\
             \x20'chat_messages'::regclass::oid, to_regclass('orion_chat.outbox')::oid),\

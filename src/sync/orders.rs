@@ -25,7 +25,7 @@ impl Replica {
             Order::Pull { accept_deletions } => {
                 self.pull_all(link, accept_deletions, request).await
             }
-            // The log did not tell everything, and both sides have not been compared since.
+            // Both sides were never compared, or not since the log did not tell everything.
             Order::Push if self.followed.incarnation.is_empty() => {
                 self.pull_all(link, false, request).await
             }

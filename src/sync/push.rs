@@ -286,8 +286,8 @@ impl Sender<'_> {
         Ok(found.prints)
     }
 
-    /// Notes that the one row of `parcel` was refused, or its session together with which messages are sent
-    /// that were set `aside`.
+    /// Notes that the one row of `parcel` was refused: a deletion, a message, or a session, with what was set
+    /// `aside` of its messages. If somebody only holds the session, those are tried again with it.
     ///
     /// # Errors
     /// `error`, if that is not about the row.

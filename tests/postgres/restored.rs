@@ -9,6 +9,7 @@ either_way! {
     what_a_promoted_standby_lacks_goes_there_again
     an_emptied_postgres_takes_nothing_from_this_node
     many_deletions_at_once_are_asked_about
+    many_that_were_lost_are_sent_again_by_installing
     what_is_saved_while_an_older_dump_is_restored_stays_and_is_quick
 }
 
@@ -151,6 +152,25 @@ fn after_less(scene: &mut Scene, journals: &[Journal]) {
         // It knows that it was lost, and brings it back.
         scene.check(&journals);
     }
+}
+
+fn many_that_were_lost_are_sent_again_by_installing(extra: Extra) {
+    let mut scene = Scene::new(extra);
+    for n in 0..60 {
+        scene.node.create("ann", &format!("s{n}"), "hello");
+    }
+    scene.node.drained();
+    scene.node.done(&["postgres", "pull"]);
+    let sql = "delete from chat_sessions where session_id like 's3%'
+        or session_id like 's4%' or session_id like 's5%'";
+    scene.express().0.batch_execute(sql).unwrap();
+    scene.node.status_when("it asks", |status| status["paused"].is_string());
+    if extra == Extra::Installed {
+        scene.node.run(&["postgres", "uninstall"]);
+    }
+    scene.node.run(&["postgres", "install"]);
+    scene.node.status_when("it goes on", |status| status["paused"].is_null());
+    assert_eq!(scene.check(&[]).0.len(), 60);
 }
 
 fn many_deletions_at_once_are_asked_about(extra: Extra) {
