@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::rig::{
-    Extra, Link, Node, Scene, TO_HEAL, Weather, World, clock, eventually, save, within,
+    Express, Extra, Link, Node, Scene, TO_HEAL, Weather, World, clock, eventually, save, within,
 };
 
 either_way! {
@@ -283,9 +283,10 @@ fn what_another_node_was_writing_when_this_one_became_known_comes_too() {
     scene.check(&[]);
 }
 
-#[test]
-fn a_node_that_was_away_for_long_brings_nothing_back() {
-    let mut scene = Scene::new(Extra::Installed);
+/// Does something there while a node is away for more than a week, after which nobody keeps for it what
+/// happens; gives that node, stopped.
+fn away_for_long(meanwhile: impl FnOnce(&Scene, &mut Express)) -> (Scene, Node) {
+    let scene = Scene::new(Extra::Installed);
     let mut other = Node::start(scene.link.port);
     for n in 0..30 {
         scene.node.create("ann", &format!("s{n}"), "hello");
@@ -297,20 +298,25 @@ fn a_node_that_was_away_for_long_brings_nothing_back() {
     other.drained();
     other.done(&["postgres", "pull"]);
     other.stop();
-
-    // After a week nobody keeps for it what happens.
     let mut express = scene.express();
     let sql = "update orion_chat.nodes set seen_at = seen_at - interval '8 days'";
     express.0.batch_execute(sql).unwrap();
-    express.delete("s0");
-    express.delete_message("m1");
-    scene.node.save("ann", "s2", "m2", "two");
+    meanwhile(&scene, &mut express);
     eventually("it is given up", || {
         let sql = "select count(*) from orion_chat.nodes where followed is null";
         express.0.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
     });
     scene.node.drained();
+    (scene, other)
+}
 
+#[test]
+fn a_node_that_was_away_for_long_brings_nothing_back() {
+    let (mut scene, mut other) = away_for_long(|scene, express| {
+        express.delete("s0");
+        express.delete_message("m1");
+        scene.node.save("ann", "s2", "m2", "two");
+    });
     other.start_again();
     eventually("it follows again", || {
         other.session("ann", "s0").is_none()
@@ -324,28 +330,12 @@ fn a_node_that_was_away_for_long_brings_nothing_back() {
 
 #[test]
 fn what_was_deleted_while_a_node_was_away_for_long_does_not_come_back_when_it_accepts_that() {
-    let mut scene = Scene::new(Extra::Installed);
-    let mut other = Node::start(scene.link.port);
-    for n in 0..30 {
-        scene.node.create("ann", &format!("s{n}"), "hello");
-    }
-    eventually("the other has them", || other.sessions("ann").len() == 30);
-    other.drained();
-    other.done(&["postgres", "pull"]);
-    other.stop();
-    let mut express = scene.express();
-    let sql = "update orion_chat.nodes set seen_at = seen_at - interval '8 days'";
-    express.0.batch_execute(sql).unwrap();
-    for n in 0..25 {
-        scene.node.delete("ann", &format!("s{n}"));
-    }
-    express.delete("s25");
-    eventually("it is given up", || {
-        let sql = "select count(*) from orion_chat.nodes where followed is null";
-        express.0.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
+    let (mut scene, mut other) = away_for_long(|scene, express| {
+        for n in 0..25 {
+            scene.node.delete("ann", &format!("s{n}"));
+        }
+        express.delete("s25");
     });
-    scene.node.drained();
-
     other.start_again();
     other.status_when("it asks", |status| status["paused"].is_string());
     other.done(&["postgres", "pull", "--accept-deletions"]);

@@ -28,6 +28,18 @@ fn grown(extra: Extra, keep: impl FnOnce(&mut Scene)) -> (Scene, Vec<Journal>) {
     (scene, journals)
 }
 
+/// A node with so many sessions of ann's, which are there too.
+fn with_sessions(extra: Extra, count: usize) -> Scene {
+    let scene = Scene::new(extra);
+    for n in 0..count {
+        scene.node.create("ann", &format!("s{n}"), "hello");
+    }
+    scene.node.drained();
+    scene.same(&[]);
+    scene.node.done(&["postgres", "pull"]);
+    scene
+}
+
 /// Everything acknowledged is here still.
 #[track_caller]
 fn assert_all_is_here(scene: &Scene, journals: &[Journal]) {
@@ -64,11 +76,7 @@ fn a_server_that_went_back_in_time_takes_nothing_from_this_node(extra: Extra) {
 }
 
 fn a_server_that_went_back_a_little_takes_nothing_from_this_node(extra: Extra) {
-    let mut scene = Scene::new(extra);
-    for n in 0..100 {
-        scene.node.create("ann", &format!("kept-{n}"), "hello");
-    }
-    scene.node.drained();
+    let mut scene = with_sessions(extra, 100);
     let copy = scene.cluster.copy();
     // So few that they could be deletions.
     for n in 0..5 {
@@ -81,12 +89,7 @@ fn a_server_that_went_back_a_little_takes_nothing_from_this_node(extra: Extra) {
 }
 
 fn what_a_promoted_standby_lacks_goes_there_again(extra: Extra) {
-    let mut scene = Scene::new(extra);
-    for n in 0..60 {
-        scene.node.create("ann", &format!("kept-{n}"), "hello");
-    }
-    scene.node.drained();
-    scene.node.done(&["postgres", "pull"]);
+    let mut scene = with_sessions(extra, 60);
     let copy = scene.cluster.copy();
     for n in 0..5 {
         scene.node.create("ann", &format!("lost-{n}"), "hello");
@@ -106,12 +109,7 @@ fn what_a_promoted_standby_lacks_goes_there_again(extra: Extra) {
 
 #[test]
 fn a_switchover_brings_nothing_back_that_was_deleted_there() {
-    let mut scene = Scene::new(Extra::Installed);
-    for n in 0..30 {
-        scene.node.create("ann", &format!("s{n}"), "hello");
-    }
-    scene.node.drained();
-    scene.node.done(&["postgres", "pull"]);
+    let mut scene = with_sessions(Extra::Installed, 30);
     scene.link.set(Weather::Down);
     scene.express().delete("s1");
     let copy = scene.cluster.copy();
@@ -155,12 +153,7 @@ fn after_less(scene: &mut Scene, journals: &[Journal]) {
 }
 
 fn many_that_were_lost_are_sent_again_by_installing(extra: Extra) {
-    let mut scene = Scene::new(extra);
-    for n in 0..60 {
-        scene.node.create("ann", &format!("s{n}"), "hello");
-    }
-    scene.node.drained();
-    scene.node.done(&["postgres", "pull"]);
+    let mut scene = with_sessions(extra, 60);
     let sql = "delete from chat_sessions where session_id like 's3%'
         or session_id like 's4%' or session_id like 's5%'";
     scene.express().0.batch_execute(sql).unwrap();
@@ -174,12 +167,7 @@ fn many_that_were_lost_are_sent_again_by_installing(extra: Extra) {
 }
 
 fn many_deletions_at_once_are_asked_about(extra: Extra) {
-    let mut scene = Scene::new(extra);
-    for n in 0..60 {
-        scene.node.create("ann", &format!("s{n}"), "hello");
-    }
-    scene.node.drained();
-    scene.same(&[]);
+    let mut scene = with_sessions(extra, 60);
     let count = |scene: &Scene| scene.node.count_titles("ann", "hello");
 
     // A few are deletions like others.
