@@ -32,6 +32,7 @@ impl Env<'_> {
         let Some(target) = target else {
             return Ok(None);
         };
+        let target = self.with_tls(target)?;
         match self.secret(PASSWORD)? {
             Some(password) if !target.has_password() => Ok(Some(target.with_password(&password))),
             _ => Ok(Some(target)),
@@ -52,17 +53,22 @@ impl Env<'_> {
         };
         let name = self.text("DB_NAME").unwrap_or_else(|| "orion_core".to_owned());
         let user = self.text("DB_USER").ok_or(ConfigError::NoDatabaseUser)?;
-        let target = Target::of_parts(&host, port, &name, &user);
+        Ok(Some(Target::of_parts(&host, port, &name, &user)))
+    }
+
+    /// TLS wherever anybody asks for it: the URL, or the variables beside it.
+    fn with_tls(&self, target: Target) -> Result<Target, ConfigError> {
         let ca = self.text("DB_SSL_CA").map(PathBuf::from);
-        let expected = "true or false";
-        match self.text("DB_SSL").as_deref() {
-            None if ca.is_some() => Ok(Some(target.with_tls(ca))),
-            None | Some("false" | "0" | "off" | "disable") => Ok(Some(target)),
-            Some("true" | "1" | "on" | "require" | "verify-full") => Ok(Some(target.with_tls(ca))),
+        let asked = match self.text("DB_SSL").as_deref() {
+            None => ca.is_some(),
+            Some("false" | "0" | "off" | "disable") => false,
+            Some("true" | "1" | "on" | "require" | "verify-full") => true,
             Some(value) => {
-                Err(ConfigError::Value { name: "DB_SSL", value: value.to_owned(), expected })
+                let (value, expected) = (value.to_owned(), "true or false");
+                return Err(ConfigError::Value { name: "DB_SSL", value, expected });
             }
-        }
+        };
+        Ok(if asked || target.has_tls() { target.with_tls(ca) } else { target })
     }
 }
 
@@ -81,6 +87,32 @@ mod tests {
         let args = PostgresArgs { postgres: flag.map(str::to_owned) };
         let target = Env(&variable).postgres(args)?;
         Ok(target.map(|target| format!("{target} {}", target.has_password())))
+    }
+
+    #[test]
+    fn tls_is_used_wherever_it_is_asked_for() {
+        let parts = [("DB_HOST", "db"), ("DB_USER", "ann")];
+        let url = [("ORION_CHAT_POSTGRES", "postgresql://ann@db/n")];
+        let strict = [("ORION_CHAT_POSTGRES", "postgresql://ann@db/n?sslmode=verify-full")];
+        for (place, variables, has_tls) in [
+            (&parts[..], &[][..], false),
+            (&parts, &[("DB_SSL", "true")], true),
+            (&parts, &[("DB_SSL_CA", "/ca.pem")], true),
+            (&parts, &[("DB_SSL", "false"), ("DB_SSL_CA", "/ca.pem")], false),
+            (&url, &[], false),
+            (&url, &[("DB_SSL", "true")], true),
+            (&url, &[("DB_SSL_CA", "/ca.pem")], true),
+            (&strict, &[], true),
+            (&strict, &[("DB_SSL", "false")], true),
+        ] {
+            let variables = [place, variables].concat();
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| value.into())
+            };
+            let target = Env(&variable).postgres(PostgresArgs::default()).unwrap().unwrap();
+            assert_eq!(target.has_tls(), has_tls, "{variables:?}");
+        }
     }
 
     #[test]
@@ -115,6 +147,9 @@ mod tests {
             let refused = postgres(None, &parts).unwrap_err().to_string();
             assert!(refused.contains(name), "{refused}");
         }
+        let flag = Some("postgresql://ann@db/n");
+        let refused = postgres(flag, &[("DB_SSL", "maybe")]).unwrap_err().to_string();
+        assert!(refused.contains("DB_SSL"), "{refused}");
         let refused = postgres(None, &[("DB_HOST", "db")]).unwrap_err();
         assert!(matches!(refused, ConfigError::NoDatabaseUser), "{refused}");
     }

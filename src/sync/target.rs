@@ -52,8 +52,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Takes `url` as an address. Without `sslmode` there is no TLS; with `require` or
-    /// `verify-full` the server must prove who it is.
+    /// Takes `url` as an address. Without `sslmode` there is no TLS, unless [`Target::with_tls`] adds it;
+    /// with `require` or `verify-full` the server must prove who it is.
     ///
     /// # Errors
     /// [`BadTarget`].
@@ -89,6 +89,11 @@ impl Target {
     /// Whether it has a password.
     pub fn has_password(&self) -> bool {
         self.config.get_password().is_some()
+    }
+
+    /// Whether it asks for TLS.
+    pub fn has_tls(&self) -> bool {
+        self.config.get_ssl_mode() == SslMode::Require
     }
 
     /// The same with this password.
