@@ -14,6 +14,8 @@ use super::env::Env;
 pub(super) const SECRET: &str = "ORION_SHARED_JWT_SECRET";
 pub(super) const PREVIOUS: &str = "ORION_SHARED_JWT_SECRET_PREVIOUS";
 
+const ALLOWED: &str = "AUTHORIZED_USER_EMAIL";
+
 /// RFC 7518, section 3.2: a key for HS256 has at least the size of its hash.
 const SECRET_MIN_BYTES: usize = 32;
 
@@ -26,6 +28,12 @@ impl Env<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<Access, ConfigError> {
         let auth = self.auth(args.auth, listen, warnings)?;
+        if !matches!(auth, Auth::Jwt(_)) && self.allowed_users()?.is_some() {
+            warnings.push(format!(
+                "{ALLOWED} keeps nobody out in auth {}, where callers say who they are; set {SECRET}",
+                auth.mode()
+            ));
+        }
         Ok(Access { auth, origins: self.origins(&args.allow_origins)? })
     }
 
@@ -85,7 +93,7 @@ impl Env<'_> {
     }
 
     fn allowed_users(&self) -> Result<Option<Vec<UserId>>, ConfigError> {
-        let Some(list) = self.text("AUTHORIZED_USER_EMAIL") else {
+        let Some(list) = self.text(ALLOWED) else {
             return Ok(None);
         };
         let users = list.split(',').map(str::trim).filter(|user| !user.is_empty());

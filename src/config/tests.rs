@@ -415,6 +415,18 @@ fn only_user_ids_can_be_allowed_users() {
 }
 
 #[test]
+fn who_names_allowed_users_without_tokens_is_warned() {
+    let users = ("AUTHORIZED_USER_EMAIL", "ann@example.org");
+    for mode in ["local", "off"] {
+        let config = loaded(&["--auth", mode], &[users]);
+        let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+        assert!(warning.contains(users.0) && warning.contains(mode), "{warning}");
+        assert!(!warning.contains(users.1), "{warning}");
+    }
+    assert_eq!(loaded(&[], &[(SECRET, GOOD), users]).warnings, [""; 0]);
+}
+
+#[test]
 fn origins_are_a_list_with_commas_or_a_repeated_flag() {
     let of_variable = loaded(&[], &[("ALLOWED_ORIGINS", "https://a.org, http://b.org:8080 ,")]);
     let flags = ["--allow-origin", "https://a.org", "--allow-origin", "http://b.org:8080"];
