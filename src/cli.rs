@@ -43,7 +43,7 @@ pub use token::TokenArgs;
 #[command(after_help = "\
 Secrets come by environment only: ORION_SHARED_JWT_SECRET or ORION_SHARED_JWT_SECRET_FILE (and \
 _PREVIOUS for rotation) switch tokens on; see the README for the rest.\n\n\
-Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 1 not healthy, or no server has the data file, or doctor found something, 2 usage, 65 a line of an import was refused, 66 it cannot be read, 73 data file cannot be created or written, \
+Exit codes: 0 done, or stopped by SIGTERM or SIGINT, 1 not healthy, or no server has the data file, or doctor found something, or PostgreSQL lacks, refuses or differs in something, 2 usage, 65 a line of an import was refused, 66 it cannot be read, 73 a file is not there, or cannot be created or written, \
 74 I/O error or damaged file, 75 data file in use, 78 bad configuration, 98 address in use.")]
 pub struct Cli {
     /// What to do.

@@ -15,9 +15,11 @@ mod stop;
 mod token;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ReplicaArgs};
 use crate::config::{self, EnvFile};
+use crate::sync::Target;
 
 pub use failure::Failure;
 pub use health::Unhealthy;
@@ -61,11 +63,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             doctor::doctor(args, names, |name| file.get(name).or_else(|| variable(name)))
         }
         Command::Postgres(command) => care::look_after(|| {
-            let (data, target) = config::replica(command.place(), variable)?;
+            let (data, target) = replica(command.place())?;
             postgres::postgres(&command, Place { data: &data, target })
         }),
         Command::Drain { wait, timeout, place } => care::look_after(|| {
-            let (data, target) = config::replica(&place, variable)?;
+            let (data, target) = replica(&place)?;
             postgres::drain(Place { data: &data, target }, wait, timeout)
         }),
         Command::Token(args) => {
@@ -83,6 +85,12 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Man { folder } => manual::man(folder),
     }
+}
+
+/// A data file and its replica, by the flags and the environment that count.
+fn replica(place: &ReplicaArgs) -> Result<(PathBuf, Option<Target>), Failure> {
+    let file = EnvFile::read(&place.env)?;
+    Ok(config::replica(place, |name| file.get(name).or_else(|| std::env::var_os(name)))?)
 }
 
 /// What the environment has variables for.

@@ -4,14 +4,14 @@
 
 use clap::{Args, Subcommand};
 
-use super::DataArgs;
+use super::{DataArgs, EnvArgs};
 
 /// Where PostgreSQL is.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PostgresArgs {
     /// PostgreSQL to keep the same, as postgresql://USER@HOST:6432/NAME; its password comes by
     /// environment [env: ORION_CHAT_POSTGRES, or DB_HOST, DB_PORT, DB_NAME, DB_USER; DB_PASSWORD or
-    /// DB_PASSWORD_FILE, DB_SSL] [default: none]
+    /// DB_PASSWORD_FILE, DB_SSL, DB_SSL_CA] [default: none]
     #[arg(long, value_name = "URL")]
     pub postgres: Option<String>,
 }
@@ -25,6 +25,9 @@ pub struct ReplicaArgs {
     /// PostgreSQL.
     #[command(flatten)]
     pub postgres: PostgresArgs,
+    /// Where the server's configuration is.
+    #[command(flatten)]
+    pub env: EnvArgs,
 }
 
 /// What can be done about PostgreSQL.
@@ -34,7 +37,8 @@ pub enum PostgresCommand {
     Install(ReplicaArgs),
     /// Remove the schema orion_chat and its triggers.
     Uninstall(ReplicaArgs),
-    /// Take everything that is there now, while a server has the data file or not.
+    /// Take everything that is there now, while a server has the data file or not; makes one if there is
+    /// none.
     Pull {
         /// Delete here what is not there any more, even if it is much
         #[arg(long)]

@@ -94,13 +94,7 @@ pub(super) fn drain(place: Place<'_>, waits: bool, timeout: Option<u64>) -> Resu
 
 fn status(place: &Place<'_>, json: bool) -> Result<(), Failure> {
     let mut lines = Vec::new();
-    let asked = if place.data.exists() {
-        ask(place.data, Question::Status, &mut |told| lines.extend(line(told)))?
-    } else {
-        // Of what is not there nothing waits.
-        Some(Ending::Done(true))
-    };
-    match asked {
+    match ask(place.data, Question::Status, &mut |told| lines.extend(line(told)))? {
         None if place.target.is_none() => {}
         None => {
             lines = place.with_store(|store| {
@@ -132,9 +126,6 @@ fn conflicts(place: &Place<'_>, json: bool) -> Result<(), Failure> {
         Some(line) if !json => say(&line),
         _ => say(conflict),
     };
-    if !place.data.exists() {
-        return Ok(());
-    }
     let heard = &mut |told: Told<'_>| line(told).iter().for_each(|line| show(line));
     // What was kept is here, whether a server has the file, with PostgreSQL or without, or none.
     match ask(place.data, Question::Conflicts, heard)? {
@@ -175,7 +166,10 @@ impl Place<'_> {
     fn order(&self, order: Order, not_well: &'static str) -> Result<(), Failure> {
         let mut shown = Progress::new(Tell::Stdout);
         let mut each = |told: Told<'_>| shown.hear(news(told));
-        let ending = match ask(self.data, Question::Order(order), &mut each)? {
+        // What is taken can be taken into a new file.
+        let is_new = matches!(order, Order::Pull { .. }) && !self.data.exists();
+        let asked = if is_new { None } else { ask(self.data, Question::Order(order), &mut each)? };
+        let ending = match asked {
             Some(ending) => ending,
             None => self.do_here(order, &mut each)?,
         };

@@ -71,7 +71,7 @@ impl Replica {
         let tried = self.send_again(link, |_| true).await?;
         let left = self.status.status()?.dead_letters;
         request.say(format!("{tried} rows were sent again; {left} are refused")).await;
-        Ok(true)
+        Ok(left == 0)
     }
 
     /// Sends again what was only held by somebody else.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::process::Connection;
-use crate::rig::{Extra, Scene, Weather, eventually, figure};
+use crate::rig::{Extra, Scene, Weather, eventually, figure, text};
 
 either_way! {
     a_role_that_is_refused_there_holds_up_nothing_else
@@ -167,7 +167,9 @@ fn what_is_refused_goes_when_it_is_sent_again_and_may(extra: Extra) {
     scene.node.create("ann", "s", "hello");
     save_as(&mut scene.node.connect(), "system", "s", "m1");
     dead_letters(&scene, 1);
-    scene.node.done(&["postgres", "retry"]);
+    let retried = scene.node.run(&["postgres", "retry"]);
+    assert_eq!(retried.status.code(), Some(1), "{}", text(&retried.stderr));
+    assert!(text(&retried.stderr).contains("refused still"), "{}", text(&retried.stderr));
     dead_letters(&scene, 1);
     let sql = "alter table chat_messages drop constraint chat_messages_role_check";
     scene.express().0.batch_execute(sql).unwrap();

@@ -1,6 +1,7 @@
 //! What operators type, see, and must not see.
 
 use std::fs;
+use std::process::Stdio;
 
 use serde_json::json;
 
@@ -150,7 +151,34 @@ fn each_difference_is_named_with_its_user() {
 #[test]
 fn a_node_without_postgres_says_so() {
     let folder = tempfile::tempdir().unwrap();
+    let made = command(folder.path(), &["import", "-"]).stdin(Stdio::null()).output().unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
     let status = command(folder.path(), &["postgres", "status"]).output().unwrap();
-    let said = text(&status.stdout) + &text(&status.stderr);
-    assert!(said.contains("DB_HOST"), "{said}");
+    assert!(text(&status.stdout).contains("DB_HOST"), "{}", text(&status.stdout));
+}
+
+#[test]
+fn who_looks_for_the_data_in_the_wrong_folder_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for asked in ["status", "conflicts", "diff", "retry"] {
+        let output = command(folder.path(), &["postgres", asked]).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(73), "{asked}: {said}");
+        assert!(said.contains("orion-chat.redb") && said.contains("--data"), "{asked}: {said}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn a_pull_on_a_new_node_makes_its_data_file() {
+    let scene = Scene::new(Extra::Bare);
+    scene.express().create("ann", "s", "hello");
+    // Where a server's variables are, and not in the shell's.
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("env"), scene.node.variables()).unwrap();
+    let pull = ["postgres", "pull", "--env-file", "env"];
+    let pulled = command(folder.path(), &pull).output().unwrap();
+    assert!(pulled.status.success(), "{}", text(&pulled.stderr));
+    let export = command(folder.path(), &["export", "-"]).output().unwrap();
+    assert!(text(&export.stdout).contains("hello"), "{}", text(&export.stdout));
 }

@@ -95,6 +95,12 @@ impl Node {
         command
     }
 
+    /// Its environment, as a file of variables.
+    pub(crate) fn variables(&self) -> String {
+        let lines = self.environment.iter().map(|(name, value)| format!("{name}={value}\n"));
+        lines.collect()
+    }
+
     fn process(&self) -> &Process {
         self.process.as_ref().expect("it runs")
     }
