@@ -128,8 +128,6 @@ impl FromRequestParts<App> for Listener {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Params(params): Params<ListenParams> = Params::from_request_parts(parts, app).await?;
-        let session = params.session_id.as_deref().map(SessionId::parse).transpose()?;
-        let since = last_event_id(&parts.headers)?.or(params.since);
         let connection = parts.extensions.get::<Arc<Connection>>().map(Arc::clone);
         let connection =
             connection.ok_or_else(|| ApiError::internal("it came by no connection"))?;
@@ -139,6 +137,8 @@ impl FromRequestParts<App> for Listener {
         };
         let now = app.clock.now();
         let (caller, until) = identity.caller_until(None, now)?;
+        let session = params.session_id.as_deref().map(SessionId::parse).transpose()?;
+        let since = last_event_id(&parts.headers)?.or(params.since);
         let following =
             sessions::follow(&app.store, &app.clock, &caller, session, since.as_deref())
                 .map_err(refusal)?;

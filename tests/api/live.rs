@@ -232,7 +232,7 @@ async fn what_is_no_cursor_is_refused() {
 }
 
 /// What a socket asks for besides, so that its refusal can be read.
-fn upgrading(call: Call<'_>, by: By) -> Call<'_> {
+pub(crate) fn upgrading(call: Call<'_>, by: By) -> Call<'_> {
     if by == By::Stream {
         return call;
     }

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-use crate::support::{AUDIENCE, Call, ISSUER, Mode, Reply, SECRET, Setup, TestServer, mint};
+use crate::live::upgrading;
+use crate::support::{AUDIENCE, By, Call, ISSUER, Mode, Reply, SECRET, Setup, TestServer, mint};
 
 /// Who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,7 @@ enum Does {
     Touch,
     /// It ends it, so that its owner is the last to try.
     End,
-    /// It is answered without an end, or by another protocol: `live` tries it.
+    /// It is answered without an end, or by another protocol, as `live` tries.
     Stream,
 }
 
@@ -208,12 +209,17 @@ async fn each_route_is_in_the_table() {
 #[tokio::test]
 async fn every_caller_gets_on_every_route_what_is_due_of_every_session() {
     let mut cells = 0;
-    for (method, path, does) in ROUTES.iter().filter(|(.., does)| *does != Does::Stream) {
+    for (method, path, does) in ROUTES {
         let server = server_with_sessions().await;
         let mut of_others = Vec::new();
-        for (caller, object) in CALLERS.iter().flat_map(|caller| OBJECTS.map(|it| (*caller, it))) {
+        let is_socket = path.starts_with(By::Socket.path());
+        let by = [By::Stream, By::Socket][usize::from(is_socket)];
+        let cases = CALLERS.iter().flat_map(|caller| OBJECTS.map(|it| (*caller, it)));
+        // Whoever may listen is answered without an end.
+        let ends = |(caller, object)| *does != Does::Stream || !is_own(caller, object);
+        for (caller, object) in cases.filter(|case| ends(*case)) {
             let what = format!("{caller:?}, {method} {path} of {object:?}");
-            let call = call(&server, caller, (method, path), object);
+            let call = upgrading(call(&server, caller, (method, path), object), by);
             let reply = call.header("x-request-id", "same").send().await;
             let is_of_others = judge(&reply, *does, (caller, object), &what);
             of_others.extend(is_of_others.then(|| (what, told(&reply, object))));
@@ -224,14 +230,18 @@ async fn every_caller_gets_on_every_route_what_is_due_of_every_session() {
             assert_eq!(*seen, of_others[0].1, "{what}, and {}", of_others[0].0);
         }
     }
-    assert!(cells > 700, "{cells}");
+    assert!(cells > 850, "{cells}");
+}
+
+fn is_own(caller: Caller, object: Object) -> bool {
+    matches!((caller, object), (Caller::Ann, Object::Anns) | (Caller::Bob, Object::Bobs))
 }
 
 /// Checks what a caller got, and tells whether it is what others get of any session of whom else.
 #[track_caller]
 fn judge(reply: &Reply, does: Does, (caller, object): (Caller, Object), what: &str) -> bool {
     let status = reply.status.as_u16();
-    let own = matches!((caller, object), (Caller::Ann, Object::Anns) | (Caller::Bob, Object::Bobs));
+    let own = is_own(caller, object);
     match (does, refusal(caller, object)) {
         (Does::Open, _) => assert_eq!(status, 200, "{what}"),
         (Does::Mine, Some((400, _)) | None) => assert!(status < 300, "{what}"),

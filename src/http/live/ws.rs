@@ -51,6 +51,7 @@ impl Close {
     const GONE: Self = Self { code: 1006, reason: "" };
     const STOPPING: Self = Self { code: 1001, reason: "server is stopping" };
     const UNREADABLE: Self = Self { code: 1002, reason: "not a WebSocket frame" };
+    const NOT_TEXT: Self = Self { code: 1007, reason: "text is not UTF-8" };
     const TOO_LONG: Self = Self { code: 1009, reason: "message is longer than 4096 bytes" };
     const FAILED: Self = Self { code: 1011, reason: "internal error" };
     const SILENT: Self = Self { code: 1011, reason: "pings went unanswered" };
@@ -160,7 +161,8 @@ fn check(heard: Option<Result<Message, axum::Error>>) -> Result<(), Close> {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(match error.into_inner().downcast_ref() {
             Some(WsError::Capacity(_)) => Close::TOO_LONG,
-            Some(WsError::Protocol(_) | WsError::Utf8(_)) => Close::UNREADABLE,
+            Some(WsError::Protocol(_)) => Close::UNREADABLE,
+            Some(WsError::Utf8(_)) => Close::NOT_TEXT,
             _ => Close::GONE,
         }),
     }

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::limits::{FOR_EVER, patient};
+use crate::origins::{ALLOWED, REFUSED};
 use crate::support::{By, EITHER, Listener, Mode, Setup, TestServer, read_to_end};
 
 use super::upgrading;
 
 const SOON: Duration = Duration::from_millis(20);
+/// Less than a server lets pass before it pings.
+const PATIENCE: Duration = Duration::from_secs(15);
 const SHORT: Duration = Duration::from_millis(300);
 
 #[tokio::test]
@@ -135,6 +139,71 @@ async fn what_is_said_to_a_socket_is_ignored_up_to_a_limit() {
     }
 }
 
+/// Opens a socket, sends `bytes` over it, and gives the code that it is closed with.
+async fn closed_after(server: &TestServer, bytes: &[u8]) -> u16 {
+    let mut stream = server.connect().await;
+    let head = "GET /api/ws?userId=ann HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+                Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+    stream.write_all(bytes).await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), 0x88, "the first that is said is goodbye");
+    let _length = stream.read_u8().await.unwrap();
+    stream.read_u16().await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_no_frame_closes_the_socket_with_its_code() {
+    let server = TestServer::start().await;
+    let long_ping = [&[0x89, 0xFE, 0, 126][..], &[0; 4 + 126]].concat();
+    // Masked with zeros, which leaves the text as it is: RFC 6455, section 5.2.
+    for (what, bytes, code) in [
+        ("an unmasked frame", &[0x81, 1, b'a'][..], 1002),
+        ("a reserved bit", &[0xC1, 0x81, 0, 0, 0, 0, b'a'], 1002),
+        ("a reserved opcode", &[0x83, 0x81, 0, 0, 0, 0, b'a'], 1002),
+        ("a reserved control opcode", &[0x8B, 0x80, 0, 0, 0, 0], 1002),
+        ("a ping in pieces", &[0x09, 0x80, 0, 0, 0, 0], 1002),
+        ("a ping of 126 bytes", &long_ping, 1002),
+        ("a piece of nothing", &[0x80, 0x81, 0, 0, 0, 0, b'a'], 1002),
+        ("text amid text", &[0x01, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0], 1002),
+        ("text that is none", &[0x81, 0x82, 0, 0, 0, 0, 0xC3, 0x28], 1007),
+        ("a length of an exbibyte", &[0x82, 0xFF, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
+    ] {
+        let closed = tokio::time::timeout(PATIENCE, closed_after(&server, bytes)).await;
+        assert_eq!(closed, Ok(code), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_none_is_refused() {
+    let server = TestServer::start().await;
+    let whole = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    for broken in [
+        ("connection", ""),
+        ("upgrade", ""),
+        ("upgrade", "h2c"),
+        ("sec-websocket-version", ""),
+        ("sec-websocket-version", "12"),
+        ("sec-websocket-key", ""),
+    ] {
+        let headers = whole.map(|header| if header.0 == broken.0 { broken } else { header });
+        let sent = headers.into_iter().filter(|(_, value)| !value.is_empty());
+        let call = server.get("/api/ws?userId=ann");
+        let call = sent.fold(call, |call, (name, value)| call.header(name, value));
+        call.send().await.assert_error(426, "upgrade_required");
+    }
+}
+
 #[tokio::test]
 async fn a_socket_holds_its_place_until_it_is_closed() {
     let server = patient().max_connections(1).start().await;
@@ -153,21 +222,16 @@ async fn a_socket_holds_its_place_until_it_is_closed() {
 #[tokio::test]
 async fn a_page_of_another_origin_gets_no_socket() {
     let server = Setup::new(Mode::Off).start().await;
-    let ask = |origin: Option<&str>| {
+    for origin in REFUSED {
         let call = upgrading(server.get("/api/ws?userId=ann"), By::Socket);
-        match origin {
-            Some(origin) => call.origin(origin),
-            None => call,
-        }
-    };
-
-    for origin in ["https://evil.example", "http://localhost:3001", "null"] {
-        ask(Some(origin)).send().await.assert_error(403, "origin_not_allowed");
+        call.origin(origin).send().await.assert_error(403, "origin_not_allowed");
     }
-    let headers = [("origin".parse().unwrap(), "http://localhost:3000".to_owned())];
-    let mut listener = server.listen_to(By::Socket, "/api/ws?userId=ann", headers).await;
-    server.user("ann").create(json!({ "title": "heard" })).await.expect(201);
-    assert_eq!(listener.hear_of().await, ["session.created heard"]);
+    for origin in ALLOWED {
+        let headers = [("origin".parse().unwrap(), (*origin).to_owned())];
+        let mut listener = server.listen_to(By::Socket, "/api/ws?userId=ann", headers).await;
+        server.user("ann").create(json!({ "title": "heard" })).await.expect(201);
+        assert_eq!(listener.hear_of().await, ["session.created heard"], "{origin}");
+    }
 }
 
 #[tokio::test]
