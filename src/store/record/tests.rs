@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
+use proptest::collection;
+use proptest::prelude::*;
+use proptest::sample::{self, Index};
 use wincode::SchemaWrite;
 
 use super::*;
 use crate::model::{IdempotencyKey, MessageId, SessionId};
 use crate::store::facts::Facts;
+use crate::store::run::Run;
 use crate::store::step::{Answer, Cause, FreshSession, Step};
 use crate::store::usage::Usage;
 
@@ -209,6 +213,49 @@ fn bytes_behind_a_record_and_unknown_versions_are_errors() {
     let mut newer = encode_run(b"key", true, b"", b"").unwrap();
     newer[0] = 2;
     assert!(decode_run(b"key", &newer).is_err());
+}
+
+/// A record whose checksum holds, of a good one with some bytes in the place of others: by whoever can
+/// write the file.
+fn forged() -> impl Strategy<Value = Vec<u8>> {
+    // The place, the facts and the end of each of three rows of two bytes.
+    let entry = |n: u8| [[n; 24].as_slice(), &[2 * n, 0, 0, 0]].concat();
+    let index = [entry(1), entry(2), entry(3)].concat();
+    let good = [
+        encode_run(b"key", true, &index, b"{}{}{}"),
+        encode_steps(1, &steps()),
+        encode_steps(1, &later_steps()),
+        encode_steps(1, &latest_steps()),
+        head().encode(b"key"),
+        encode_answer(b"key", &answer()),
+        encode_usage(b"key", usage()),
+    ];
+    let whole = good.map(|record| record.unwrap().split_off(ENVELOPE));
+    let patches = collection::vec((any::<Index>(), any::<u8>()), 0..6);
+    let forged = (sample::select(whole.to_vec()), patches).prop_map(|(mut record, patches)| {
+        for (place, byte) in patches {
+            let place = place.index(record.len());
+            record[place] = byte;
+        }
+        record
+    });
+    prop_oneof![4 => forged, 1 => collection::vec(any::<u8>(), 0..200)]
+}
+
+proptest! {
+    #[test]
+    fn what_is_sealed_and_makes_no_sense_is_an_error_and_no_more(record in forged()) {
+        let sealed = seal(b"key", &record);
+        let _head = Head::decode(b"key", &sealed);
+        let _usage = decode_usage(b"key", &sealed);
+        let _answer = decode_answer(b"key", &sealed);
+        let _steps = decode_steps(1, &seal(&1_u64.to_be_bytes(), &record));
+        if let Ok(run) = Run::decode(b"key", &sealed) {
+            let shown: usize = run.rows().map(|row| row.json.len()).sum();
+            prop_assert!(run.rows().rev().count() <= record.len() && shown < 1 << 30);
+            let _wrong = run.check(Place::LAST, Some(Place::FIRST));
+        }
+    }
 }
 
 /// The way out of bincode: a second, maintained implementation writes the same bytes.
