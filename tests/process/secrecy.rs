@@ -1,6 +1,6 @@
 //! What must never stand in the log: what was said, what lets somebody in, and whose address it is.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::support::{Process, command};
 
@@ -32,9 +32,17 @@ fn the_log_has_no_message_no_token_and_no_address() {
             for line in log.lines() {
                 assert!(!line.contains(SECRET), "{line}");
                 assert!(!line.contains('@') && !line.contains("%40"), "{line}");
+                assert!(!line.contains(breaks_lines), "{line:?}");
+                let is_json = serde_json::from_str::<Map<String, Value>>(line).is_ok();
+                assert_eq!(is_json, format == "json", "{line:?}");
             }
         }
     }
+}
+
+/// What a terminal, or who reads the log line by line, takes for more than text.
+fn breaks_lines(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
 }
 
 fn send(process: &Process, head: &str, body: &str) {
@@ -97,6 +105,13 @@ fn hostile(process: &Process) {
         ("GET /api/sessions HTTP/1.1\r\nAuthorization: Bearer eyJhbGciOiJIUzI1NiJ9.hush.hush", ""),
         ("GET /api/sessions HTTP/1.1\r\nX-Forwarded-For: hush@example.org", ""),
         ("GET /api/ws?ticket=hush HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade", ""),
+        (
+            "GET /health HTTP/1.1\r\nOrigin: https://a\u{2028}{\"level\":\"ERROR\"}\u{1b}[31m.org",
+            "",
+        ),
+        ("GET /health HTTP/1.1\r\nOrigin: https://a\u{2028}\u{85}{\"level\":\"ERROR\"}.org", ""),
+        ("GET /api/sessions/%0d%0a%1b[31m%e2%80%a8 HTTP/1.1\r\nX-Request-Id: a\u{2028}b", ""),
+        ("G\u{2028}T / HTTP/1.1", ""),
         ("hush", ""),
         ("GET hush@example.org HTTP/1.1", ""),
         ("GET /health HTTP/hush", ""),
