@@ -128,6 +128,7 @@ fn torture_by_kill() {
         let (acknowledged, unknown) = world.journal.counts();
         println!("seed {seed}: {kills} kills, {acknowledged} acknowledged, {unknown} unknown");
         assert_sound(&world, &format!("killed, seed {seed}"), &problems);
+        assert!(acknowledged > 10 * kills as u64, "there was little to lose: {acknowledged}");
     }
 }
 
@@ -137,8 +138,10 @@ fn torture_by_kill_on_a_slow_disk() {
     let mut world = World::new(3);
     let kills = figure("SLOW_KILLS", 10);
     let problems = kill_again_and_again(&mut world, &launch, kills, &[End::Kill]);
-    println!("{kills} kills on a slow disk, {:?} acknowledged, unknown", world.journal.counts());
+    let (acknowledged, unknown) = world.journal.counts();
+    println!("{kills} kills on a slow disk, {acknowledged} acknowledged, {unknown} unknown");
     assert_sound(&world, "killed on a slow disk", &problems);
+    assert!(acknowledged > 10 * kills as u64, "there was little to lose: {acknowledged}");
 }
 
 #[test]

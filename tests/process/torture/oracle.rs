@@ -269,7 +269,10 @@ fn see_log(
 ) -> io::Result<()> {
     // A change of our own tells where to stop.
     let title = world.lead.rename(connection, &world.journal, super::world::MARKER);
-    let Some(title) = title else { return Ok(()) };
+    let Some(title) = title else {
+        problems.push("O12: a title cannot be changed".to_owned());
+        return Ok(());
+    };
     let mut socket = listener::open(&process.address, &world.since)?;
     loop {
         let Ok(event) = listener::next(&mut socket, PATIENCE) else {

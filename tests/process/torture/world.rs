@@ -204,7 +204,8 @@ impl World {
         Ok(())
     }
 
-    /// Lets everybody work until so many calls were acknowledged, and a little longer, and ends it.
+    /// Lets everybody work until so many calls were acknowledged, and a little longer, until `end` has
+    /// ended it.
     pub(crate) fn live(
         &mut self,
         mut process: Process,
@@ -233,6 +234,10 @@ impl World {
             // What is told still must not fill anything up.
             told.iter().for_each(drop);
         });
+        let log = process.whole_log();
+        if log.contains("panicked") {
+            problems.push(format!("O12: it panicked: {log}"));
+        }
         problems
     }
 
