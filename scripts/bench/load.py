@@ -5,7 +5,8 @@ import socket
 import subprocess
 
 # How many different requests a scenario has: as many users and sessions are drawn.
-REQUESTS = 20_000
+REQUESTS = {"save": 100_000}
+REQUESTS_OF_OTHERS = 20_000
 # How many of them must first be asked for the tags of what is there.
 TAGGED = 2_000
 
@@ -23,7 +24,7 @@ class Load:
         elif path.exists():
             return path
         else:
-            command += [str(REQUESTS), "1"]
+            command += [str(REQUESTS.get(scenario, REQUESTS_OF_OTHERS)), "1"]
         with path.open("wb") as out:
             subprocess.run(command, stdout=out, check=True)
         return path
@@ -40,6 +41,13 @@ class Load:
         if result["refused"] or result["failed"] or not result["requests"]:
             raise SystemExit(f"FAILED: {rival.name}, {scenario}, {connections} connections: {line}")
         return result
+
+    def until_gone(self, rival, scenario, connections, seconds):
+        """As `run`, on a server that goes away in the midst of it."""
+        try:
+            self.run(rival, scenario, connections, seconds, seed=1)
+        except (SystemExit, subprocess.CalledProcessError):
+            pass
 
     def one(self, rival, scenario, seed):
         """The status and the body of one answer, for a request that `seed` decides."""

@@ -5,8 +5,8 @@
 //! RIVAL is `rest` (orion-chat, Express and SQLite, which have the same routes), `pocketbase` or
 //! `limit`; SCENARIO is `list`, `history`, `save` or `unchanged`, for which the server at ADDRESS is
 //! asked for the tags of what it holds. For how cost grows: `page`, `search`, and of the one with more
-//! sessions or messages than others `wide-list`, `wide-save`, `deep-page`, `deep-save`; USERS is then
-//! how many of these.
+//! sessions or messages than others `wide-list`, `wide-save`, `wide-search`, `deep-page`, `deep-save`,
+//! `deep-search`; USERS is then how many of these.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -54,7 +54,12 @@ fn request(
         }
         ("rest", "page") => history_page(long),
         ("rest", "search") => get("/api/search?q=monad+portal", &token(&id), ""),
-        ("rest", "wide-list") => get("/api/sessions/list", &token(&user_id(WIDE)), ""),
+        // As many as a small user has, so that what is sent is as much.
+        ("rest", "wide-list") => {
+            get(&format!("/api/sessions/list?limit={SESSIONS}"), &token(&user_id(WIDE)), "")
+        }
+        ("rest", "wide-search") => get("/api/search?q=monad+portal", &token(&user_id(WIDE)), ""),
+        ("rest", "deep-search") => get("/api/search?q=monad+portal", &token(&user_id(DEEP)), ""),
         ("rest", "deep-page") => history_page(Session { user: DEEP, number: 0 }),
         ("rest", "save") => save(short, random),
         ("rest", "wide-save") => save(Session { user: WIDE, number: user }, random),
