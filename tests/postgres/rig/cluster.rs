@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use super::{eventually, is_timed};
 
+const TASKSET: &str = "/usr/bin/taskset";
+
 pub(crate) const DATABASE: &str = "orion_core";
 /// The owner of the tables, whom the node and the Express service are.
 pub(crate) const OWNER: &str = "orion";
@@ -291,14 +293,14 @@ fn give_to_nobody(path: &Path) {
     }
 }
 
-/// A command that is not run as root. Where saves are timed, it has what the node leaves of the
-/// processors, as it would not be on the node's machine.
+/// A command that is not run as root. Where saves are timed, it keeps to the last of the processors, as
+/// it would not be on the node's machine: nice or idle, it would still keep the node waiting for some
+/// milliseconds wherever it is in the kernel.
 pub(super) fn as_nobody(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = if is_timed() {
-        // Not only nice: of those, each may finish its turn of some milliseconds first.
-        let mut idle = Command::new("/usr/bin/chrt");
-        idle.args(["--idle", "0"]).arg(program);
-        idle
+        let mut pinned = Command::new(TASKSET);
+        pinned.args(["--cpu-list", &last_processor()]).arg(program);
+        pinned
     } else {
         Command::new(program)
     };
@@ -307,6 +309,29 @@ pub(super) fn as_nobody(program: impl AsRef<std::ffi::OsStr>) -> Command {
         command.uid(NOBODY).gid(NOBODY);
     }
     command
+}
+
+/// Does what happens on other machines: it keeps to the last processor too, with all that it starts,
+/// where saves are timed.
+pub(super) fn elsewhere<T>(work: impl FnOnce() -> T) -> T {
+    if !is_timed() {
+        return work();
+    }
+    let thread = fs::read_link("/proc/thread-self").unwrap();
+    let keep_to = |processors: String| {
+        let mut command = Command::new(TASKSET);
+        done(command.args(["--cpu-list", "--pid", &processors]).arg(thread.file_name().unwrap()));
+    };
+    keep_to(last_processor());
+    let done = work();
+    keep_to(format!("0-{}", last_processor()));
+    done
+}
+
+/// Of the machine, whichever this thread keeps to.
+fn last_processor() -> String {
+    let all = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
+    all.trim().rsplit(['-', ',']).next().unwrap_or_default().to_owned()
 }
 
 fn is_root() -> bool {

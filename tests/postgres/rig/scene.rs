@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::bouncer::Bouncer;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, elsewhere};
 use super::express::Express;
 use super::faults::faults;
 use super::link::Link;
@@ -160,7 +160,7 @@ impl Scene {
     ) -> Vec<Journal> {
         let load = Load::start(&self.node, 2, "during");
         load.wait_for_more(20);
-        trouble(self, &load);
+        elsewhere(|| trouble(self, &load));
         load.wait_for_more(20);
         let during = load.stop();
         let slowest = p99(&during);
