@@ -8,6 +8,10 @@ use super::{SyncError, Target};
 const INSTALL: &str = include_str!("install.sql");
 const UNINSTALL: &str = include_str!("uninstall.sql");
 
+/// Others' writes wait behind whoever waits for a table, so that is not for long; and it is the server
+/// that ends it, when nobody waits for the answer any more.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s';";
+
 /// Adds the extra schema `orion_chat` and its triggers; where it is already, nothing changes.
 ///
 /// # Errors
@@ -30,7 +34,7 @@ async fn run(target: &Target, statements: &str, what: &'static str) -> Result<()
     let done = CancellationToken::new();
     let work = async {
         // In one transaction, all or nothing.
-        let outcome = link.run(&format!("BEGIN; {statements} COMMIT")).await;
+        let outcome = link.run(&format!("{BEGIN} {statements} COMMIT")).await;
         done.cancel();
         outcome.map_err(|error| error.about(what))
     };
