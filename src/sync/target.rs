@@ -118,8 +118,10 @@ impl Target {
     ) -> Result<(Client, impl Future<Output = Result<(), tokio_postgres::Error>> + use<>), SyncError>
     {
         let connecting = async {
-            let address = self.resolve().await?;
-            let stream = TcpStream::connect(address).await.map_err(|error| self.failed(&error))?;
+            let addresses = self.resolve().await?;
+            let stream = TcpStream::connect(addresses.as_slice())
+                .await
+                .map_err(|error| self.failed(&error))?;
             stream.set_nodelay(true).map_err(|error| self.failed(&error))?;
             notice_silence(&stream).map_err(|error| self.failed(&error))?;
             let mut tls = self.tls()?;
@@ -134,16 +136,13 @@ impl Target {
         })
     }
 
-    /// The address of the host: by a thread that may wait for it, whom nobody waits for too long.
-    async fn resolve(&self) -> Result<SocketAddr, SyncError> {
+    /// The addresses of the host, each of which may be tried: by a thread that may wait for it, whom nobody waits for too long.
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, SyncError> {
         let host = (self.host.clone(), self.port);
-        let found = tokio::task::spawn_blocking(move || {
-            host.to_socket_addrs().map(|mut addresses| addresses.next())
-        });
+        let found = tokio::task::spawn_blocking(move || host.to_socket_addrs().map(Vec::from_iter));
         match found.await.map_err(|error| self.failed(&error))? {
-            Ok(Some(address)) => Ok(address),
-            Ok(None) => Err(self.failed(&"no address is known")),
-            Err(error) => Err(self.failed(&error)),
+            Ok(addresses) if addresses.is_empty() => Err(self.failed(&"no address is known")),
+            found => found.map_err(|error| self.failed(&error)),
         }
     }
 
