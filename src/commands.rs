@@ -15,11 +15,9 @@ mod stop;
 mod token;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 
 use crate::cli::{Cli, Command, ReplicaArgs};
 use crate::config::{self, EnvFile};
-use crate::sync::Target;
 
 pub use failure::Failure;
 pub use health::Unhealthy;
@@ -62,14 +60,12 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             let names = file.names().chain(variable_names()).collect();
             doctor::doctor(args, names, |name| file.get(name).or_else(|| variable(name)))
         }
-        Command::Postgres(command) => care::look_after(|| {
-            let (data, target) = replica(command.place())?;
-            postgres::postgres(&command, Place { data: &data, target })
-        }),
-        Command::Drain { wait, timeout, place } => care::look_after(|| {
-            let (data, target) = replica(&place)?;
-            postgres::drain(Place { data: &data, target }, wait, timeout)
-        }),
+        Command::Postgres(command) => {
+            care::look_after(|| postgres::postgres(&command, replica(command.place())?))
+        }
+        Command::Drain { wait, timeout, place } => {
+            care::look_after(|| postgres::drain(replica(&place)?, wait, timeout))
+        }
         Command::Token(args) => {
             let file = EnvFile::read(&args.env)?;
             token::token(args, |name| file.get(name).or_else(|| variable(name)))
@@ -88,9 +84,13 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 /// A data file and its replica, by the flags and the environment that count.
-fn replica(place: &ReplicaArgs) -> Result<(PathBuf, Option<Target>), Failure> {
+fn replica(place: &ReplicaArgs) -> Result<Place, Failure> {
     let file = EnvFile::read(&place.env)?;
-    Ok(config::replica(place, |name| file.get(name).or_else(|| std::env::var_os(name)))?)
+    let variable = |name: &str| file.get(name).or_else(|| std::env::var_os(name));
+    let (data, target) = config::replica(place, variable)?;
+    // Whoever names a server's variables means that server's file, wherever it is.
+    let may_make = place.env.env_file.is_none() || place.data.data.is_some();
+    Ok(Place { data, target, may_make })
 }
 
 /// What the environment has variables for.

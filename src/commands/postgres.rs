@@ -1,7 +1,7 @@
 //! The commands that look after the replica: what they print.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::care::{CareError, News, Unit};
 use crate::cli::PostgresCommand;
 use crate::control::{Ending, Question, Told, ask_replica};
 use crate::model::Clock;
-use crate::store::{OpenError, Store, StoreConfig};
+use crate::store::{OpenError, Store, StoreConfig, hand_over};
 use crate::sync::{self, Answer, Order, Replica, Status, SyncError, SyncStatus, Target};
 
 use super::progress::{Progress, Tell};
@@ -41,13 +41,15 @@ pub enum ReplicaFailure {
 }
 
 /// What is looked after: a data file, and its replica if one is configured.
-pub(super) struct Place<'a> {
-    pub(super) data: &'a Path,
+pub(super) struct Place {
+    pub(super) data: PathBuf,
     pub(super) target: Option<Target>,
+    /// Whether a pull makes the file where there is none.
+    pub(super) may_make: bool,
 }
 
 /// Does what `command` asks for.
-pub(super) fn postgres(command: &PostgresCommand, place: Place<'_>) -> Result<(), Failure> {
+pub(super) fn postgres(command: &PostgresCommand, place: Place) -> Result<(), Failure> {
     match command {
         PostgresCommand::Install(_) => {
             run(async { sync::install(&place.known()?).await.map_err(failed) })?;
@@ -72,29 +74,35 @@ pub(super) fn postgres(command: &PostgresCommand, place: Place<'_>) -> Result<()
 }
 
 /// Sends what is not there yet, and waits until all is.
-pub(super) fn drain(place: Place<'_>, waits: bool, timeout: Option<u64>) -> Result<(), Failure> {
+pub(super) fn drain(place: Place, waits: bool, timeout: Option<u64>) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
-        let Some(status) = place.ask_status()? else {
-            return place.order(Order::Push, "not all is there");
+        let why = match place.ask_status()? {
+            Some(Status { queue, last_error, .. }) if queue > 0 => {
+                let why = last_error.unwrap_or_else(|| "it is on its way".to_owned());
+                format!("{queue} rows are not sent: {why}")
+            }
+            // The queue does not tell of what only a comparison finds.
+            _ => match place.order(Order::Push, "not all is there") {
+                Ok(()) => {
+                    say("everything that is here is in PostgreSQL, but for what it refused");
+                    return Ok(());
+                }
+                Err(Failure::Replica(ReplicaFailure::Failed(why))) => why,
+                Err(failure) => return Err(failure),
+            },
         };
-        if status.queue == 0 {
-            say("everything that is here is in PostgreSQL, but for what it refused");
-            return Ok(());
-        }
         let is_late = timeout.is_some_and(|secs| began.elapsed() >= Duration::from_secs(secs));
         if !waits || is_late {
-            let queue = status.queue;
-            let why = status.last_error.unwrap_or_else(|| "it is on its way".to_owned());
-            return Err(ReplicaFailure::Failed(format!("{queue} rows are not sent: {why}")).into());
+            return Err(ReplicaFailure::Failed(why).into());
         }
         std::thread::park_timeout(LOOK);
     }
 }
 
-fn status(place: &Place<'_>, json: bool) -> Result<(), Failure> {
+fn status(place: &Place, json: bool) -> Result<(), Failure> {
     let mut lines = Vec::new();
-    match ask(place.data, Question::Status, &mut |told| lines.extend(line(told)))? {
+    match ask(&place.data, Question::Status, &mut |told| lines.extend(line(told)))? {
         None if place.target.is_none() => {}
         None => {
             lines = place.with_store(|store| {
@@ -121,14 +129,14 @@ fn status(place: &Place<'_>, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn conflicts(place: &Place<'_>, json: bool) -> Result<(), Failure> {
+fn conflicts(place: &Place, json: bool) -> Result<(), Failure> {
     let show = |conflict: &str| match sync::conflict_for_people(conflict) {
         Some(line) if !json => say(&line),
         _ => say(conflict),
     };
     let heard = &mut |told: Told<'_>| line(told).iter().for_each(|line| show(line));
     // What was kept is here, whether a server has the file, with PostgreSQL or without, or none.
-    match ask(place.data, Question::Conflicts, heard)? {
+    match ask(&place.data, Question::Conflicts, heard)? {
         Some(Ending::Done(_)) => Ok(()),
         Some(Ending::Failed(why)) => Err(ReplicaFailure::Failed(why).into()),
         None => place.with_store(|store| {
@@ -149,7 +157,7 @@ fn line(told: Told<'_>) -> Option<String> {
     }
 }
 
-impl Place<'_> {
+impl Place {
     fn known(&self) -> Result<Target, Failure> {
         self.target.clone().ok_or(ReplicaFailure::NotConfigured.into())
     }
@@ -157,7 +165,7 @@ impl Place<'_> {
     /// Has `order` done by the server, if one has the file. It goes by itself if that fails.
     fn tell(&self, order: Order) -> Result<(), Failure> {
         if self.data.exists() {
-            let _ending = ask(self.data, Question::Order(order), &mut |_| ())?;
+            let _ending = ask(&self.data, Question::Order(order), &mut |_| ())?;
         }
         Ok(())
     }
@@ -167,8 +175,8 @@ impl Place<'_> {
         let mut shown = Progress::new(Tell::Stdout);
         let mut each = |told: Told<'_>| shown.hear(news(told));
         // What is taken can be taken into a new file.
-        let is_new = matches!(order, Order::Pull { .. }) && !self.data.exists();
-        let asked = if is_new { None } else { ask(self.data, Question::Order(order), &mut each)? };
+        let is_new = matches!(order, Order::Pull { .. }) && self.may_make && !self.data.exists();
+        let asked = if is_new { None } else { ask(&self.data, Question::Order(order), &mut each)? };
         let ending = match asked {
             Some(ending) => ending,
             None => self.do_here(order, &mut each)?,
@@ -196,9 +204,17 @@ impl Place<'_> {
 
     /// Shows `work` the store, which no server has.
     fn with_store<T>(&self, work: impl FnOnce(Store) -> Result<T, Failure>) -> Result<T, Failure> {
-        let config = StoreConfig::new(self.data.to_owned(), CACHE_BYTES);
+        let (config, is_new) =
+            (StoreConfig::new(self.data.clone(), CACHE_BYTES), !self.data.exists());
         let store =
             Store::open(&config, Clock::system(), Arc::default()).map_err(CareError::Open)?;
+        if is_new {
+            let data = self.data.display();
+            hand_over(&self.data).map_err(|error| {
+                ReplicaFailure::Failed(format!("cannot give {data} to its folder's owner: {error}"))
+            })?;
+            say(&format!("{data} is made"));
+        }
         let done = work(store.clone());
         let closed = store.close();
         let done = done?;
@@ -209,7 +225,7 @@ impl Place<'_> {
     /// How the replica of a running server is doing; `None` if no server has the file.
     fn ask_status(&self) -> Result<Option<Status>, Failure> {
         let mut status = None;
-        let ending = ask(self.data, Question::Status, &mut |told| {
+        let ending = ask(&self.data, Question::Status, &mut |told| {
             let read = line(told).and_then(|line| serde_json::from_str(&line).ok());
             status = status.take().or(read);
         })?;

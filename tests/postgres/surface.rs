@@ -1,6 +1,7 @@
 //! What operators type, see, and must not see.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use serde_json::json;
@@ -118,6 +119,24 @@ fn installing_twice_and_uninstalling_leave_the_tables_as_they_were() {
 }
 
 #[test]
+fn an_installation_that_others_hold_up_ends_and_holds_up_nobody() {
+    let scene = Scene::new(Extra::Bare);
+    let (mut holder, mut express) = (scene.express(), scene.express());
+    let mut held = holder.0.transaction().unwrap();
+    held.batch_execute("lock table chat_messages in row exclusive mode").unwrap();
+    let refused = scene.node.run(&["postgres", "install"]);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("lock"), "{said}");
+    express.create("ann", "s", "hello");
+    express.save("s", "m", "nobody waits behind it");
+    held.rollback().unwrap();
+    let sql = "select to_regnamespace('orion_chat') is null";
+    assert!(express.0.query_one(sql, &[]).unwrap().get::<_, bool>(0), "it went on alone");
+    scene.node.done(&["postgres", "install"]);
+}
+
+#[test]
 fn each_difference_is_named_with_its_user() {
     let mut scene = Scene::new(Extra::Bare);
     for session in ["same", "alone", "named", "said"] {
@@ -160,8 +179,11 @@ fn a_node_without_postgres_says_so() {
 #[test]
 fn who_looks_for_the_data_in_the_wrong_folder_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
-    for asked in ["status", "conflicts", "diff", "retry"] {
-        let output = command(folder.path(), &["postgres", asked]).output().unwrap();
+    for asked in
+        ["postgres status", "postgres conflicts", "postgres diff", "postgres retry", "drain"]
+    {
+        let arguments: Vec<_> = asked.split(' ').collect();
+        let output = command(folder.path(), &arguments).output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(73), "{asked}: {said}");
         assert!(said.contains("orion-chat.redb") && said.contains("--data"), "{asked}: {said}");
@@ -173,12 +195,19 @@ fn who_looks_for_the_data_in_the_wrong_folder_is_told_so() {
 fn a_pull_on_a_new_node_makes_its_data_file() {
     let scene = Scene::new(Extra::Bare);
     scene.express().create("ann", "s", "hello");
-    // Where a server's variables are, and not in the shell's.
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("env"), scene.node.variables()).unwrap();
-    let pull = ["postgres", "pull", "--env-file", "env"];
-    let pulled = command(folder.path(), &pull).output().unwrap();
+    let pull = |more: &[&str]| {
+        let arguments = [&["postgres", "pull", "--env-file", "env"], more].concat();
+        command(folder.path(), &arguments).output().unwrap()
+    };
+    // The server's file is elsewhere: nobody should look after another one in its place.
+    assert_eq!(pull(&[]).status.code(), Some(73));
+    let pulled = pull(&["--data", "orion-chat.redb"]);
     assert!(pulled.status.success(), "{}", text(&pulled.stderr));
+    assert!(text(&pulled.stdout).contains("orion-chat.redb is made"), "{}", text(&pulled.stdout));
+    let made = fs::metadata(folder.path().join("orion-chat.redb")).unwrap();
+    assert_eq!(made.permissions().mode() & 0o777, 0o600);
     let export = command(folder.path(), &["export", "-"]).output().unwrap();
     assert!(text(&export.stdout).contains("hello"), "{}", text(&export.stdout));
 }
