@@ -46,7 +46,7 @@ impl Env<'_> {
         let port = match self.text("DB_PORT") {
             None => PORT,
             Some(value) => {
-                let expected = "a port from 1 to 65535";
+                let (value, expected) = (first_line(&value), "a port from 1 to 65535");
                 let parsed = value.parse().ok().filter(|port| *port > 0);
                 parsed.ok_or(ConfigError::Value { name: "DB_PORT", value, expected })?
             }
@@ -64,12 +64,18 @@ impl Env<'_> {
             Some("false" | "0" | "off" | "disable") => false,
             Some("true" | "1" | "on" | "require" | "verify-full") => true,
             Some(value) => {
-                let (value, expected) = (value.to_owned(), "true or false");
+                let (value, expected) = (first_line(value), "true or false");
                 return Err(ConfigError::Value { name: "DB_SSL", value, expected });
             }
         };
         Ok(if asked || target.has_tls() { target.with_tls(ca) } else { target })
     }
+}
+
+/// Behind a quote that nobody closed, the next lines of a file of variables are in the value too: maybe a
+/// password.
+fn first_line(value: &str) -> String {
+    value.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
