@@ -38,6 +38,11 @@ impl Node {
         Self::start_with(port, &[])
     }
 
+    /// Without a PostgreSQL.
+    pub(crate) fn alone() -> Self {
+        Self::start_in(&[("ORION_CHAT_LOG", "info")])
+    }
+
     /// With more in its environment, such as another clock.
     pub(crate) fn start_with(port: u16, more: &[(&str, &str)]) -> Self {
         let port = port.to_string();
@@ -50,7 +55,11 @@ impl Node {
             ("DB_SSL", "false"),
             ("ORION_CHAT_LOG", "info"),
         ];
-        let environment = environment.iter().chain(more);
+        Self::start_in(&[&environment, more].concat())
+    }
+
+    fn start_in(environment: &[(&str, &str)]) -> Self {
+        let environment = environment.iter();
         let mut node = Self {
             folder: tempfile::tempdir().unwrap(),
             environment: environment
