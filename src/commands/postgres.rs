@@ -20,6 +20,9 @@ use super::{Failure, say};
 /// How often is looked whether all is sent.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How often what failed is tried again: each time is another connection to PostgreSQL.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Memory for the file while no server has it, in bytes.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -77,10 +80,10 @@ pub(super) fn postgres(command: &PostgresCommand, place: Place) -> Result<(), Fa
 pub(super) fn drain(place: Place, waits: bool, timeout: Option<u64>) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
-        let why = match place.ask_status()? {
+        let (why, pause) = match place.ask_status()? {
             Some(Status { queue, last_error, .. }) if queue > 0 => {
                 let why = last_error.unwrap_or_else(|| "it is on its way".to_owned());
-                format!("{queue} rows are not sent: {why}")
+                (format!("{queue} rows are not sent: {why}"), LOOK)
             }
             // The queue does not tell of what only a comparison finds.
             _ => match place.order(Order::Push, "not all is there") {
@@ -88,7 +91,7 @@ pub(super) fn drain(place: Place, waits: bool, timeout: Option<u64>) -> Result<(
                     say("everything that is here is in PostgreSQL, but for what it refused");
                     return Ok(());
                 }
-                Err(Failure::Replica(ReplicaFailure::Failed(why))) => why,
+                Err(Failure::Replica(ReplicaFailure::Failed(why))) => (why, AGAIN),
                 Err(failure) => return Err(failure),
             },
         };
@@ -96,7 +99,7 @@ pub(super) fn drain(place: Place, waits: bool, timeout: Option<u64>) -> Result<(
         if !waits || is_late {
             return Err(ReplicaFailure::Failed(why).into());
         }
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(pause);
     }
 }
 

@@ -136,7 +136,8 @@ impl Target {
         })
     }
 
-    /// The addresses of the host, each of which may be tried: by a thread that may wait for it, whom nobody waits for too long.
+    /// The addresses of the host, each of which may be tried: by a thread that may wait for them, for whom
+    /// nobody waits too long.
     async fn resolve(&self) -> Result<Vec<SocketAddr>, SyncError> {
         let host = (self.host.clone(), self.port);
         let found = tokio::task::spawn_blocking(move || host.to_socket_addrs().map(Vec::from_iter));

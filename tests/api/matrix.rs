@@ -212,8 +212,7 @@ async fn every_caller_gets_on_every_route_what_is_due_of_every_session() {
     for (method, path, does) in ROUTES {
         let server = server_with_sessions().await;
         let mut of_others = Vec::new();
-        let is_socket = path.starts_with(By::Socket.path());
-        let by = [By::Stream, By::Socket][usize::from(is_socket)];
+        let by = if path.starts_with(By::Socket.path()) { By::Socket } else { By::Stream };
         let cases = CALLERS.iter().flat_map(|caller| OBJECTS.map(|it| (*caller, it)));
         // Whoever may listen is answered without an end.
         let ends = |(caller, object)| *does != Does::Stream || !is_own(caller, object);

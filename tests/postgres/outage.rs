@@ -244,6 +244,10 @@ fn postgres_is_away_when_the_node_starts(extra: Extra) {
 fn a_node_that_was_alone_for_long_sends_all_that_it_has(extra: Extra) {
     let (mut scene, journals) = alone_for_long(extra);
     scene.node.start_again();
+    // Not before both sides are compared, though the log has nothing more to send.
+    scene.node.done(&["drain", "--wait", "--timeout", "60"]);
+    let there = World::there(&mut scene.cluster.connect());
+    assert_eq!((there.0.len(), there.0["there"].messages.len()), (4, 3));
     let world = scene.check(&journals);
     assert_eq!(world.0.len(), 4);
     assert_eq!(world.0["there"].messages.len(), 3);
@@ -317,6 +321,24 @@ fn a_drain_is_waited_for_before_the_switch_back() {
         assert_eq!(session.messages.len(), journal.saved.len());
     }
     scene.check(&journals);
+}
+
+#[test]
+fn a_drain_without_a_server_waits_for_postgres_too() {
+    let mut scene = Scene::new(Extra::Installed);
+    scene.link.set(Weather::Down);
+    scene.node.create("ann", "s", "hello");
+    scene.node.stop();
+    let in_vain = scene.node.run(&["drain", "--wait", "--timeout", "1"]);
+    assert_eq!(in_vain.status.code(), Some(1), "{in_vain:?}");
+    let (node, link, called) = (&scene.node, &scene.link, scene.link.called());
+    std::thread::scope(|scope| {
+        let drain = scope.spawn(|| node.done(&["drain", "--wait", "--timeout", "60"]));
+        eventually("it was turned away", || link.called() > called);
+        link.set(Weather::Fair);
+        assert!(drain.join().unwrap().contains("is in PostgreSQL"));
+    });
+    assert_eq!(World::there(&mut scene.cluster.connect()).0.len(), 1);
 }
 
 #[test]

@@ -53,6 +53,8 @@ struct State {
     weather: Weather,
     /// By number, what must be closed to end it.
     open: HashMap<u64, (TcpStream, UnixStream)>,
+    /// Connections that were begun, whatever came of them.
+    called: u64,
     opened: u64,
     most_open: usize,
     /// Transactions that changed something, or tried to.
@@ -70,6 +72,7 @@ impl Link {
         let state = State {
             weather: Weather::Fair,
             open: HashMap::new(),
+            called: 0,
             opened: 0,
             most_open: 0,
             commits: 0,
@@ -100,6 +103,11 @@ impl Link {
     /// Ends all connections; new ones are welcome.
     pub(crate) fn cut(&self) {
         self.shared.lock().cut();
+    }
+
+    /// How many connections were begun, whatever came of them.
+    pub(crate) fn called(&self) -> u64 {
+        self.shared.lock().called
     }
 
     /// How many connections there were at the same time, at most.
@@ -167,9 +175,12 @@ impl Shared {
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         loop {
             let (client, _) = listener.accept().unwrap();
-            if self.lock().is_gone {
+            let mut state = self.lock();
+            if state.is_gone {
                 return;
             }
+            state.called += 1;
+            drop(state);
             let shared = Arc::clone(self);
             // It ends with an error, as either end does.
             std::thread::spawn(move || shared.connect(client));
