@@ -148,8 +148,12 @@ impl Replica {
                 None => break,
             }
         }
-        let outcome = match differing {
-            0 => format!("both sides are the same, with {rows} rows"),
+        let refused = self.status.status()?.dead_letters;
+        let outcome = match (differing, refused) {
+            (0, 0) => format!("both sides are the same, with {rows} rows"),
+            (0, _) => format!(
+                "both sides are the same, with {rows} rows, but for {refused} that PostgreSQL refused"
+            ),
             _ => format!("{differing} sessions differ"),
         };
         request.say(outcome).await;

@@ -171,10 +171,13 @@ fn what_is_refused_goes_when_it_is_sent_again_and_may(extra: Extra) {
     assert_eq!(retried.status.code(), Some(1), "{}", text(&retried.stderr));
     assert!(text(&retried.stderr).contains("refused still"), "{}", text(&retried.stderr));
     dead_letters(&scene, 1);
+    let diff = scene.node.done(&["postgres", "diff"]);
+    assert!(diff.contains("but for 1 that PostgreSQL refused"), "{diff}");
     let sql = "alter table chat_messages drop constraint chat_messages_role_check";
     scene.express().0.batch_execute(sql).unwrap();
     scene.node.done(&["postgres", "retry"]);
     dead_letters(&scene, 0);
+    assert!(!scene.node.done(&["postgres", "diff"]).contains("refused"));
     scene.check(&[]);
 }
 
